@@ -1,0 +1,204 @@
+"""Command lines in, a command and its options out: one parser for admins, one for clients."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from certgrinderd.config import OPTIONS, Option
+from certgrinderd.errors import UsageError, WordRefused
+from certgrinderd.kinds import Value
+
+DESCRIPTION = (
+    "Gets certificates from an ACME CA for clients that come in over SSH. "
+    "See certgrinderd(8) for more."
+)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command, and who may give it.
+
+    Attributes:
+        words: Its name: ("get", "certificate").
+        help: What it does.
+        client_may_run: Whether a client's command line may hold it; no unless said so.
+        takes_words: Whether all words after it are its own.
+    """
+
+    words: tuple[str, ...]
+    help: str
+    client_may_run: bool = False
+    takes_words: bool = False
+
+
+GROUPS = {
+    "get": "Get certificates.",
+    "show": "Show the configuration, the ACME account, or what is in a CSR or certificate.",
+}
+
+COMMANDS = (
+    Command(
+        ("get", "certificate"),
+        "Get a new certificate. Reads a CSR in PEM, prints the certificate chain in PEM.",
+        client_may_run=True,
+    ),
+    Command(
+        ("show", "acmeaccount"),
+        "Show the ACME account: its URL, key thumbprint and contact.",
+        client_may_run=True,
+    ),
+    Command(
+        ("show", "certificate"),
+        "Show what is in a certificate chain. Reads PEM, the leaf first.",
+        client_may_run=True,
+    ),
+    Command(
+        ("show", "configuration"),
+        "Show the settings in force as a configuration file, and where each comes from.",
+        client_may_run=True,
+    ),
+    Command(
+        ("show", "csr"),
+        "Show what is in a CSR, and whether this client may have it. Reads PEM.",
+        client_may_run=True,
+    ),
+    Command(
+        ("certbot",),
+        "Run the Certbot inside certgrinderd with the words that follow, on the configured "
+        "folders: `certbot show_account`, `certbot unregister`.",
+        takes_words=True,
+    ),
+    Command(("help",), "Show this help.", client_may_run=True),
+    Command(("ping",), 'Print "pong": the server can be reached.', client_may_run=True),
+    Command(("version",), "Print the version.", client_may_run=True),
+)
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A command line, read.
+
+    Attributes:
+        command: The words of the command; empty when there is none.
+        values: The options that it holds.
+        rest: The words of a command that takes words.
+    """
+
+    command: tuple[str, ...]
+    values: dict[str, Value]
+    rest: tuple[str, ...] = field(default=())
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises what is wrong, instead of printing and exiting."""
+
+    failure: type[UsageError | WordRefused] = UsageError
+
+    def error(self, message: str) -> NoReturn:
+        raise self.failure(f"{message} ({self.prog} --help shows what is possible)")
+
+
+class _ClientParser(_Parser):
+    failure = WordRefused
+
+
+def parse_admin(words: Sequence[str]) -> Parsed:
+    """Read a command line that is the admin's from end to end.
+
+    Raises:
+        UsageError: It does not say what to do.
+        ConfigurationError: The value of an option is none.
+    """
+    return _parse(build_parser(), words)
+
+
+def parse_admin_options(words: Sequence[str]) -> Parsed:
+    """Read the admin's part of a forced command: options alone.
+
+    Raises:
+        UsageError: There is something else.
+        ConfigurationError: The value of an option is none.
+    """
+    parser = _parser(_Parser)
+    _add_options(parser, OPTIONS.values())
+    return _parse(parser, words)
+
+
+def parse_client(words: Sequence[str]) -> Parsed:
+    """Read a client's command line: its options and its commands, and nothing else.
+
+    Raises:
+        WordRefused: There is something else.
+        ConfigurationError: The value of an option is none.
+    """
+    return _parse(build_parser(client=True), words)
+
+
+def build_parser(*, client: bool = False) -> _Parser:
+    """Make the parser of a whole command line, with the options and commands for one side."""
+    parser = _parser(_ClientParser if client else _Parser)
+    options = [option for option in OPTIONS.values() if option.client_may_set or not client]
+    _add_options(parser, options)
+    parser.add_argument("--version", action="store_true", help="Print the version.")
+    commands = [command for command in COMMANDS if command.client_may_run or not client]
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", dest="word0")
+    groups: dict[str, argparse._SubParsersAction[_Parser]] = {}
+    for command in commands:
+        place, name = subparsers, command.words[-1]
+        for group in command.words[:-1]:
+            if group not in groups:
+                added = subparsers.add_parser(
+                    group, help=GROUPS[group], description=GROUPS[group], allow_abbrev=False
+                )
+                groups[group] = added.add_subparsers(
+                    title="commands", metavar="COMMAND", dest="word1", required=True
+                )
+            place = groups[group]
+        leaf = place.add_parser(
+            name,
+            help=command.help,
+            description=command.help,
+            allow_abbrev=False,
+            add_help=not command.takes_words,
+            prefix_chars="\0" if command.takes_words else "-",
+        )
+        if command.takes_words:
+            leaf.add_argument("rest", nargs="*", metavar="WORD")
+    return parser
+
+
+def _parser(kind: type[_Parser]) -> _Parser:
+    return kind(prog="certgrinderd", description=DESCRIPTION, allow_abbrev=False)
+
+
+def _add_options(parser: _Parser, options: Iterable[Option]) -> None:
+    for option in options:
+        text = option.help.replace("%", "%%")
+        if option.is_switch:
+            parser.add_argument(
+                *option.flags, action="store_true", default=argparse.SUPPRESS, help=text
+            )
+        else:
+            parser.add_argument(
+                *option.flags,
+                metavar=option.name.upper(),
+                default=argparse.SUPPRESS,
+                help=f"{text} Default: {option.default_text}.".replace("..", "."),
+            )
+
+
+def _parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> Parsed:
+    found = vars(parser.parse_args(list(words)))
+    command = tuple(found[name] for name in ("word0", "word1") if found.get(name))
+    if found.get("version"):
+        command = ("version",)
+    values = {
+        option.name: option.parse(found[key], named=f"--{option.name}")
+        for option in OPTIONS.values()
+        for key in (option.name.replace("-", "_"),)
+        if key in found
+    }
+    return Parsed(command, values, tuple(found.get("rest") or ()))

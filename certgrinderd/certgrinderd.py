@@ -1,0 +1,438 @@
+"""The class that other programs use: the documented methods, thin layers over what does it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NoReturn
+
+from certgrinderd import sources
+from certgrinderd.config import Settings
+from certgrinderd.errors import CertgrinderdError, ConfigurationError, NotPermitted
+from certgrinderd.kinds import Value
+from certgrinderd.sources import Configuration
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+
+    from certgrinderd.policy import Domainsets
+
+logger = logging.getLogger(__name__)
+
+DOMAINSETS_VARIABLE = "CERTGRINDERD_DOMAINSETS"
+
+
+class Certgrinderd:
+    """A certgrinderd server: one configuration, and what can be done with it.
+
+    The methods whose names end in `_command` are the commands of the command line. They write their
+    result to standard output and raise a CertgrinderdError when there is none. The others answer as
+    documented: several log an error and return False, or end the process with status 1.
+
+    Attributes:
+        conf: The values of all options by their names, as the methods use them.
+    """
+
+    def __init__(self, userconfig: Mapping[str, str | bool | None] | None = None) -> None:
+        """Merge userconfig with the defaults, and configure logging.
+
+        Args:
+            userconfig: Option names and values.
+
+        Raises:
+            ConfigurationError: A name or value is none, or syslog can't be reached.
+        """
+        given = sources.from_mapping(userconfig or {}, name="userconfig")
+        self._use(sources.merge(given), is_client=False)
+
+    @classmethod
+    def for_request(cls, configuration: Configuration, *, is_client: bool) -> Certgrinderd:
+        """Make one from a configuration that came from several places.
+
+        Args:
+            configuration: The settings, and where each comes from.
+            is_client: Whether a client asks, and reads what we say.
+
+        Raises:
+            ConfigurationError: Syslog can't be reached.
+        """
+        made = cls.__new__(cls)
+        made._use(configuration, is_client=is_client)  # noqa: SLF001 - our own
+        return made
+
+    def _use(self, configuration: Configuration, *, is_client: bool) -> None:
+        from certgrinderd.system import log
+
+        settings = configuration.settings
+        self.conf: dict[str, Value] = settings.values()
+        self._origins = configuration.origins
+        self._is_client = is_client
+        log.configure(
+            level=settings.log_level,
+            syslog_socket=settings.syslog_socket,
+            syslog_facility=settings.syslog_facility,
+            client=is_client,
+        )
+
+    @property
+    def _settings(self) -> Settings:
+        return Settings.from_values(self.conf)
+
+    def _domainsets(self) -> Domainsets:
+        """What the client may have, from the option or the environment.
+
+        Raises:
+            ConfigurationError: Both say something.
+        """
+        from certgrinderd.policy import parse_domainsets
+
+        text = os.environ.get(DOMAINSETS_VARIABLE)
+        if self.conf["domainsets"] is not None:
+            if text is not None:
+                raise ConfigurationError(
+                    f"both the option domainsets and {DOMAINSETS_VARIABLE} are set: "
+                    "which names the client may have must stand in one place"
+                )
+            text = str(self.conf["domainsets"])
+        domainsets = parse_domainsets(text or "")
+        for reason in domainsets.ignored:
+            logger.warning("%s", reason)
+        return domainsets
+
+    # Certificates.
+
+    def get_certificate_command(self) -> None:
+        """Read a CSR, and print the certificate chain for it."""
+        path = self.conf["csr-file"]
+        self._write(self._chain_for(self._read_csr(str(path) if path else "")))
+
+    def _read_csr(self, path: str = "") -> x509.CertificateSigningRequest:
+        from certgrinderd.pki import csr
+
+        return csr.parse_csr(self._read(path or None, named="csr-file", what=csr.EXPECTED))
+
+    def _chain_for(self, csr: x509.CertificateSigningRequest) -> bytes:
+        from certgrinderd import policy
+        from certgrinderd.issuance import attempts
+        from certgrinderd.pki.csr import requested_names
+
+        settings = self._settings
+        requested = requested_names(csr)
+        policy.require_permitted(requested, self._domainsets(), max_names=settings.max_names)
+        return attempts.obtain(csr, requested, settings)
+
+    def process_csr(self, csrpath: str = "") -> None:
+        """Read a CSR, check it, and print a certificate for it.
+
+        Args:
+            csrpath: The path of the CSR; standard input if it is empty.
+
+        Raises:
+            SystemExit: With status 1, when there is no certificate; the log says why.
+        """
+        try:
+            self._write(self._chain_for(self._read_csr(csrpath)))
+        except CertgrinderdError as error:
+            self._exit(error)
+
+    def get_certificate(self, csrpath: str) -> None:
+        """Print a certificate for a CSR that was checked before: by DNS-01, else by HTTP-01.
+
+        If there is none, that is logged as an error, and the method returns.
+
+        Args:
+            csrpath: The path of the CSR.
+        """
+        from certgrinderd.issuance import attempts
+        from certgrinderd.pki.csr import requested_names
+
+        try:
+            csr = self._read_csr(csrpath)
+            self._write(attempts.obtain(csr, requested_names(csr), self._settings))
+        except CertgrinderdError as error:
+            logger.error("%s", error)  # noqa: TRY400 - for people, who get no traceback
+
+    @staticmethod
+    def parse_csr(csrstring: str = "") -> x509.CertificateSigningRequest:
+        """Read a CSR.
+
+        Args:
+            csrstring: The CSR in PEM; taken from standard input if it is empty.
+
+        Raises:
+            SystemExit: With status 1, when it is none.
+        """
+        from certgrinderd.pki import csr
+
+        try:
+            data = csrstring.encode() or _read_stdin(Settings(), what=csr.EXPECTED)
+            return csr.parse_csr(data)
+        except CertgrinderdError as error:
+            Certgrinderd._exit(error)
+
+    @staticmethod
+    def check_csr(csr: x509.CertificateSigningRequest) -> bool:
+        """Whether a CSR is well formed, and CERTGRINDERD_DOMAINSETS permits its names.
+
+        Args:
+            csr: The CSR.
+        """
+        from certgrinderd import policy
+        from certgrinderd.pki.csr import requested_names
+
+        try:
+            domainsets = policy.parse_domainsets(os.environ.get(DOMAINSETS_VARIABLE, ""))
+            policy.require_permitted(requested_names(csr), domainsets)
+        except CertgrinderdError as error:
+            logger.error("%s", error)  # noqa: TRY400 - for people, who get no traceback
+            return False
+        return True
+
+    @staticmethod
+    def save_csr(csr: x509.CertificateSigningRequest, path: str) -> None:
+        """Write a CSR in PEM to a new file that only its owner can read.
+
+        Args:
+            csr: The CSR.
+            path: The path of the file.
+        """
+        from pathlib import Path
+
+        from cryptography.hazmat.primitives import serialization
+
+        from certgrinderd.system.files import write_private
+
+        write_private(Path(path), csr.public_bytes(serialization.Encoding.PEM))
+
+    def get_certbot_command(
+        self, challengetype: str, csrpath: str, fullchainpath: str, certpath: str, chainpath: str
+    ) -> list[str]:
+        """Put the Certbot command together.
+
+        Args:
+            challengetype: "dns" or "http".
+            csrpath: The path of the CSR.
+            fullchainpath: Where to put certificate and issuers.
+            certpath: Where to put the certificate alone.
+            chainpath: Where to put the issuers alone.
+
+        Raises:
+            ConfigurationError: A hook can't be found.
+            ValueError: There is no such challenge.
+        """
+        from certgrinderd.issuance import certbot
+        from certgrinderd.issuance.hooks import Challenge
+
+        paths = certbot.Paths(csrpath, fullchainpath, certpath, chainpath)
+        return certbot.certonly_command(self._settings, Challenge(challengetype), paths)
+
+    def run_certbot(self, command: list[str], env: dict[str, str], fullchainpath: str) -> bool:
+        """Run Certbot when it is our turn, and print the chain that it wrote.
+
+        Args:
+            command: All words.
+            env: All of its environment.
+            fullchainpath: Where it writes the chain.
+
+        Returns:
+            Whether it ended with status 0 and left a chain; otherwise the log says what is wrong.
+        """
+        from certgrinderd.issuance import certbot
+
+        try:
+            certbot.run(self._settings, command, env, note="run_certbot")
+            self._write(certbot.read_chain(fullchainpath))
+        except CertgrinderdError as error:
+            logger.error("%s", error)  # noqa: TRY400 - for people, who get no traceback
+            return False
+        return True
+
+    # What there is to see.
+
+    def show_acmeaccount_command(self) -> None:
+        """Print what the CA knows about our account."""
+        from certgrinderd.issuance import certbot
+
+        self._write(certbot.show_account(self._settings).encode())
+
+    def show_configuration_command(self) -> None:
+        """Print the settings in force; to a client, those that concern it."""
+        from certgrinderd import overview
+
+        settings = self._settings
+        if self._is_client:
+            text = overview.for_client(settings, self._domainsets())
+        else:
+            text = overview.for_admin(Configuration(settings, self._origins))
+        self._write(text.encode())
+
+    def show_csr_command(self) -> None:
+        """Read a CSR, and print what is in it and whether this client may have it."""
+        from certgrinderd import policy
+        from certgrinderd.pki import describe
+        from certgrinderd.pki.csr import requested_names
+
+        path = self.conf["csr-file"]
+        csr = self._read_csr(str(path) if path else "")
+        text = describe.csr(csr)
+        try:
+            requested = requested_names(csr)
+            permitted = policy.require_permitted(
+                requested, self._domainsets(), max_names=self._settings.max_names
+            )
+            text += describe.permission(permitted)
+        except NotPermitted as error:
+            text += describe.refusal(error)
+        except CertgrinderdError as error:
+            text += f"This client may have it: no, {error}\n"
+        self._write(text.encode())
+
+    def show_certificate_command(self) -> None:
+        """Read a certificate chain, and print what is in it."""
+        from datetime import datetime, timezone
+
+        from certgrinderd.pki import describe
+
+        path = self.conf["certificate-file"]
+        chain = self.parse_chain(str(path) if path else None)
+        self._write(describe.chain(chain, now=datetime.now(timezone.utc)).encode())
+
+    @staticmethod
+    def ping_command() -> None:
+        """Print "pong"."""
+        Certgrinderd._write(b"pong\n")
+
+    # PEM and signatures.
+
+    def parse_chain(self, certpath: str | None) -> list[x509.Certificate]:
+        """Read a certificate chain.
+
+        Args:
+            certpath: The path of the PEM file; standard input if it is None.
+
+        Raises:
+            MalformedInput: It is none.
+        """
+        from certgrinderd.pki import certificates
+
+        data = self._read(certpath, named="certificate-file", what=certificates.EXPECTED)
+        return certificates.parse_chain(data)
+
+    @staticmethod
+    def split_pem_chain(pem_chain_bytes: bytes) -> list[bytes]:
+        """Split a PEM text into its certificates.
+
+        Args:
+            pem_chain_bytes: The whole text.
+
+        Returns:
+            A PEM block for each certificate, in their order; none if there is none.
+        """
+        from certgrinderd.pki.certificates import split_pem
+
+        return split_pem(pem_chain_bytes)
+
+    @classmethod
+    def parse_certificate(cls, certificate_bytes: bytes) -> x509.Certificate:
+        """Read one certificate.
+
+        Args:
+            certificate_bytes: The certificate in PEM.
+
+        Raises:
+            SystemExit: With status 1, when it is none.
+        """
+        from certgrinderd.pki import certificates
+
+        try:
+            return certificates.parse_certificate(certificate_bytes)
+        except CertgrinderdError as error:
+            cls._exit(error)
+
+    @classmethod
+    def parse_certificate_chain(
+        cls, certpath: str | None, expected_length: int | None = None
+    ) -> list[x509.Certificate]:
+        """Read a certificate chain.
+
+        Args:
+            certpath: The path of the PEM file; standard input if it is None.
+            expected_length: How many certificates there must be; any number if it is None.
+
+        Raises:
+            SystemExit: With status 1, when it is none, or one of another length.
+        """
+        from certgrinderd.errors import MalformedInput
+        from certgrinderd.pki import certificates
+
+        try:
+            data = _read_input(
+                certpath, Settings(), named="certificate-file", what=certificates.EXPECTED
+            )
+            chain = certificates.parse_chain(data)
+            if expected_length is not None and len(chain) != expected_length:
+                raise MalformedInput(
+                    f"expected a chain of {expected_length} certificates, not of {len(chain)}"
+                )
+        except CertgrinderdError as error:
+            cls._exit(error)
+        return chain
+
+    @staticmethod
+    def verify_signature(
+        pubkey: CertificatePublicKeyTypes,
+        signature: bytes,
+        payload: bytes,
+        hashalgo: hashes.HashAlgorithm,
+    ) -> bool:
+        """Whether a signature on a payload is right.
+
+        Args:
+            pubkey: An RSA (PKCS #1 v1.5), elliptic curve, Ed25519 or Ed448 key.
+            signature: The signature.
+            payload: What was signed.
+            hashalgo: The hash algorithm of the signature; the Edwards curves bring their own.
+        """
+        from certgrinderd.pki.signatures import is_signature_valid
+
+        return is_signature_valid(pubkey, signature, payload, hashalgo)
+
+    # Input, output and the end.
+
+    def _read(self, path: str | None, *, named: str, what: str) -> bytes:
+        return _read_input(path, self._settings, named=named, what=what)
+
+    @staticmethod
+    def _write(data: bytes) -> None:
+        """Write the result to standard output, whole."""
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+    @staticmethod
+    def _exit(error: CertgrinderdError) -> NoReturn:
+        logger.error("%s", error)
+        raise SystemExit(1) from error
+
+
+def _read_input(path: str | None, settings: Settings, *, named: str, what: str) -> bytes:
+    if path is None:
+        return _read_stdin(settings, what=what)
+    from certgrinderd.system.files import read_file
+
+    return read_file(path, limit=settings.max_input_size, named=named)
+
+
+def _read_stdin(settings: Settings, *, what: str) -> bytes:
+    from certgrinderd.system.files import read_input
+
+    return read_input(
+        sys.stdin.fileno(),
+        limit=settings.max_input_size,
+        timeout=settings.input_timeout,
+        what=what,
+    )

@@ -1,0 +1,199 @@
+"""From argv to an exit status: who asks, for what, with which settings, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from certgrinderd import __version__, arguments, boundary
+from certgrinderd.errors import CertgrinderdError, Interrupted, UsageError, WordRefused
+
+if TYPE_CHECKING:
+    from certgrinderd.certgrinderd import Certgrinderd
+    from certgrinderd.sources import Configuration, Source
+
+_LARGEST_CONFIGURATION = 65536
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What a command line amounts to.
+
+    Attributes:
+        parsed: The command, with the options of the one who gave it.
+        admin: The admin's options in a forced command; None when there is no client.
+    """
+
+    parsed: arguments.Parsed
+    admin: arguments.Parsed | None
+
+    @property
+    def is_client(self) -> bool:
+        return self.admin is not None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run certgrinderd.
+
+    Args:
+        argv: The words after the program's name; those of the process if it is None.
+
+    Returns:
+        The exit status: see certgrinderd.errors, and 128 plus its number for a signal.
+    """
+    os.umask(0o077)
+    _end_on_signals()
+    try:
+        request = _read_command_line(sys.argv[1:] if argv is None else argv, os.environ)
+        _run(request)
+    except CertgrinderdError as error:
+        _log("ERROR", str(error))
+        return error.exit_code
+    except Interrupted as error:
+        _log("ERROR", str(error))
+        return error.exit_code
+    except BrokenPipeError:
+        # Nobody reads our answer. Python would complain once more when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 128 + signal.SIGPIPE
+    except Exception as error:  # noqa: BLE001 - nobody is shown a traceback
+        _log_unforeseen(error)
+        return 1
+    return 0
+
+
+def _end_on_signals() -> None:
+    def end(number: int, _frame: object) -> None:
+        raise Interrupted(f"ended by {signal.Signals(number).name}", number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, end)
+
+
+def _read_command_line(argv: Sequence[str], environment: Mapping[str, str]) -> _Request:
+    words = boundary.separate(argv, environment.get("SSH_ORIGINAL_COMMAND"))
+    if words.client is None:
+        return _Request(arguments.parse_admin(words.admin), None)
+    boundary.require_client_options(words.client)
+    try:
+        admin = arguments.parse_admin_options(words.admin)
+    except UsageError as error:
+        # A command of its own, or half of what the client said: not a form that we know.
+        raise WordRefused(
+            "the forced command and the client's words do not fit together: it must end with its "
+            "own options, or with $SSH_ORIGINAL_COMMAND"
+        ) from error
+    return _Request(arguments.parse_client(words.client), admin)
+
+
+def _run(request: _Request) -> None:
+    command = request.parsed.command
+    if command == ("ping",):
+        print("pong", flush=True)  # noqa: T201 - the answer
+    elif command == ("version",):
+        print(f"certgrinderd {__version__}", flush=True)  # noqa: T201 - the answer
+    elif command == ("help",):
+        arguments.build_parser(client=request.is_client).print_help()
+    elif not command:
+        raise (WordRefused if request.is_client else UsageError)(
+            "there is no command, such as get certificate (certgrinderd --help shows them all)"
+        )
+    else:
+        _run_configured(request)
+
+
+def _run_configured(request: _Request) -> None:
+    from certgrinderd.certgrinderd import Certgrinderd
+
+    configuration = _configuration(request)
+    server = Certgrinderd.for_request(configuration, is_client=request.is_client)
+    command = request.parsed.command
+    if command == ("certbot",):
+        _run_certbot(configuration, request.parsed.rest)
+        return
+    commands: dict[tuple[str, ...], Callable[[Certgrinderd], None]] = {
+        ("get", "certificate"): Certgrinderd.get_certificate_command,
+        ("show", "acmeaccount"): Certgrinderd.show_acmeaccount_command,
+        ("show", "certificate"): Certgrinderd.show_certificate_command,
+        ("show", "configuration"): Certgrinderd.show_configuration_command,
+        ("show", "csr"): Certgrinderd.show_csr_command,
+    }
+    commands[command](server)
+
+
+def _configuration(request: _Request) -> Configuration:
+    from certgrinderd import sources
+
+    voices = [sources.Source("command line", (request.admin or request.parsed).values)]
+    path = voices[0].values.get("config-file")
+    if path is not None:
+        voices.insert(0, _configuration_file(str(path)))
+    if request.is_client:
+        _require_permitted_server(sources.merge(*voices), request.parsed)
+        voices.append(sources.Source("client", request.parsed.values))
+    return sources.merge(*voices)
+
+
+def _configuration_file(path: str) -> Source:
+    from certgrinderd import sources
+    from certgrinderd.errors import ConfigurationError
+    from certgrinderd.system.files import read_file
+
+    data = read_file(path, limit=_LARGEST_CONFIGURATION, named="config-file")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"config-file: {path} is not UTF-8: {error.reason}") from error
+    return sources.from_yaml(text, path=path)
+
+
+def _require_permitted_server(configuration: Configuration, client: arguments.Parsed) -> None:
+    """Let a client choose among the ACME servers that the admin knows.
+
+    Raises:
+        WordRefused: It chooses another one.
+    """
+    from certgrinderd.config import LETS_ENCRYPT_STAGING
+
+    settings = configuration.settings
+    url = client.values.get("acme-server-url", settings.acme_server_url)
+    permitted = {
+        settings.acme_server_url,
+        LETS_ENCRYPT_STAGING,
+        *settings.client_acme_servers,
+    }
+    if url not in permitted:
+        raise WordRefused(f"--acme-server-url: clients may not choose {url}")
+
+
+def _run_certbot(configuration: Configuration, words: Sequence[str]) -> None:
+    from certgrinderd.issuance import certbot
+
+    status = certbot.run_own(configuration.settings, words)
+    if status:
+        raise SystemExit(status)
+
+
+def _log(level: str, message: str) -> None:
+    """Log the end of a run, which may come before logging is configured."""
+    import logging
+
+    from certgrinderd.system import log
+
+    logger = logging.getLogger("certgrinderd")
+    if not logger.handlers:
+        log.configure(level="INFO", client="SSH_ORIGINAL_COMMAND" in os.environ)
+    logger.log(logging.getLevelName(level), "%s", message)
+
+
+def _log_unforeseen(error: Exception) -> None:
+    import traceback
+
+    _log("CRITICAL", f"unforeseen {type(error).__name__}: {error}: please report this")
+    if "SSH_ORIGINAL_COMMAND" not in os.environ:
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            _log("DEBUG", line)

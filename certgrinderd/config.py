@@ -1,0 +1,272 @@
+"""The one table of options. Parser, configuration file, --help, man page and conf.dist read it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from certgrinderd import kinds
+from certgrinderd.errors import ConfigurationError
+from certgrinderd.kinds import COMMAND, FLAG, PATH, TEXT, URL, Kind, Value
+
+LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
+LETS_ENCRYPT_STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
+SYSTEM_CERTBOT = "/usr/local/bin/sudo /usr/local/bin/certbot"
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option, wherever it is given.
+
+    Attributes:
+        name: As on the command line without the dashes, and as a key of the configuration file.
+        help: What it does, in one or more sentences; the default is added where it is shown.
+        default: The value when nobody says anything.
+        kind: What the value may be.
+        short: The short forms, with their dash.
+        client_may_set: Whether a client's command line may hold it; no unless said so.
+        in_file: Whether the configuration file may hold it.
+    """
+
+    name: str
+    help: str
+    default: Value
+    kind: Kind
+    short: tuple[str, ...] = ()
+    client_may_set: bool = False
+    in_file: bool = True
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The words that name it on a command line, short ones first."""
+        return (*self.short, f"--{self.name}")
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it stands alone on the command line, without a value."""
+        return self.kind is FLAG
+
+    @property
+    def default_text(self) -> str:
+        """The default as people read it."""
+        if self.default in (None, ()):
+            return "none"
+        return str(self.default)
+
+    def parse(self, value: object, *, named: str) -> Value:
+        """Read a value.
+
+        Args:
+            value: A word of a command line or a value from YAML; None means "not set".
+            named: How the one who gave it calls it: "--lock-timeout", "FILE: lock-timeout".
+
+        Raises:
+            ConfigurationError: It is no such value.
+        """
+        if value is None:
+            return self.default
+        try:
+            return self.kind.parse(value)
+        except ValueError as error:
+            shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:80] + "…"  # noqa: PLR2004
+            reason = f" ({error})" if str(error) else ""
+            raise ConfigurationError(
+                f"{named}: expected {self.kind.expects}, not {shown}{reason}"
+            ) from error
+
+
+def _option(
+    help: str,  # noqa: A002 - argparse's word for it
+    default: Value,
+    kind: Kind,
+    short: tuple[str, ...] = (),
+    *,
+    client_may_set: bool = False,
+    in_file: bool = True,
+) -> Any:  # noqa: ANN401 - as dataclasses.field()
+    facts = {
+        "help": help,
+        "default": default,
+        "kind": kind,
+        "short": short,
+        "client_may_set": client_may_set,
+        "in_file": in_file,
+    }
+    return field(default=default, metadata={"option": facts})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The values in force, one attribute per option; the order is that of the alphabet."""
+
+    acme_email: str | None = _option(
+        "The email address for the ACME account. Only the first run, which makes the account, "
+        "uses it.",
+        None,
+        TEXT,
+    )
+    acme_server_url: str = _option(
+        "The URL of the ACME server's directory.", LETS_ENCRYPT, URL, client_may_set=True
+    )
+    acme_zone: str | None = _option(
+        "The DNS zone to pass to the hooks as ACMEZONE, for DNS-01 challenges. Leave it unset to "
+        "disable DNS-01.",
+        None,
+        TEXT,
+        ("-z",),
+    )
+    auth_hook: str = _option(
+        "The command that prepares a challenge: a path, or a name in the folder hooks/ next to "
+        "the program or inside it, and arguments if it needs any.",
+        "manual-auth-hook.sh",
+        COMMAND,
+        ("-A",),
+    )
+    certbot_command: str = _option(
+        "The command that runs Certbot. As long as it is the default and one of the two programs "
+        "is missing, the Certbot inside certgrinderd runs instead, without sudo.",
+        SYSTEM_CERTBOT,
+        COMMAND,
+    )
+    certbot_config_dir: str | None = _option(
+        "The path to pass to Certbot as --config-dir.", None, PATH
+    )
+    certbot_logs_dir: str | None = _option("The path to pass to Certbot as --logs-dir.", None, PATH)
+    certbot_work_dir: str | None = _option("The path to pass to Certbot as --work-dir.", None, PATH)
+    certificate_file: str | None = _option(
+        "The PEM file with the certificate chain to look at, instead of standard input.",
+        None,
+        PATH,
+    )
+    cleanup_hook: str = _option(
+        "The command that takes a challenge away again; found like auth-hook.",
+        "manual-cleanup-hook.sh",
+        COMMAND,
+        ("-C",),
+    )
+    client_acme_servers: tuple[str, ...] = _option(
+        "ACME servers that a client may choose with --acme-server-url, besides acme-server-url "
+        "and the staging server of Let's Encrypt: a YAML list, or separated by commas.",
+        (),
+        kinds.URLS,
+    )
+    config_file: str | None = _option(
+        "The configuration file, in YAML.", None, PATH, ("-f", "-c"), in_file=False
+    )
+    csr_file: str | None = _option(
+        "The PEM file with the certificate signing request, instead of standard input.", None, PATH
+    )
+    debug: bool = _option(
+        "Log everything: the same as log-level DEBUG.",
+        default=False,
+        kind=FLAG,
+        short=("-d",),
+        client_may_set=True,
+    )
+    domainsets: str | None = _option(
+        "The names that the client may have: sets separated by semicolons, names in a set by "
+        "commas. Takes the place of the environment variable CERTGRINDERD_DOMAINSETS; both at "
+        "once is an error.",
+        None,
+        TEXT,
+    )
+    input_timeout: int = _option(
+        "The seconds that a client has to send its request.", 30, kinds.seconds(1)
+    )
+    issuance_timeout: int = _option(
+        "The seconds that one attempt to get a certificate may take, all hooks included.",
+        900,
+        kinds.seconds(1),
+    )
+    lock_timeout: int = _option(
+        "The seconds to wait for other runs of Certbot: two can't run at once.",
+        300,
+        kinds.seconds(0),
+    )
+    log_level: str = _option(
+        "How much to log, on standard error and to syslog: one of "
+        + ", ".join(kinds.LOG_LEVELS)
+        + ".",
+        "INFO",
+        kinds.LEVEL,
+        ("-l",),
+        client_may_set=True,
+    )
+    max_input_size: int = _option(
+        "The most bytes that are read from standard input.",
+        65536,
+        kinds.number("bytes", 1024, 16777216),
+    )
+    max_names: int = _option(
+        "The most names that one certificate may have.",
+        100,
+        kinds.number("names", 1, 1000),
+    )
+    pid_dir: str = _option(
+        "The folder of the PID file, on which runs of Certbot queue up.",
+        "/tmp",  # noqa: S108 - as documented; the file in it is opened with care
+        PATH,
+        ("-p",),
+    )
+    preferred_chain: str | None = _option(
+        "The name of the root to prefer when the CA offers several chains, with underscores for "
+        "spaces: ISRG_Root_X1. An unknown name means the CA's default chain.",
+        None,
+        kinds.CHAIN,
+        client_may_set=True,
+    )
+    skip_acme_server_cert_verify: bool = _option(
+        "Do not verify the ACME server's TLS certificate. For tests only.", default=False, kind=FLAG
+    )
+    staging: bool = _option(
+        "Use the staging server of Let's Encrypt: the same as acme-server-url "
+        + LETS_ENCRYPT_STAGING
+        + ".",
+        default=False,
+        kind=FLAG,
+        short=("-s",),
+        client_may_set=True,
+    )
+    syslog_facility: str | None = _option(
+        "The facility for syslog, such as LOG_USER or LOG_LOCAL0. Needs syslog-socket.",
+        None,
+        kinds.FACILITY,
+    )
+    syslog_socket: str | None = _option(
+        "Where syslog listens: the path of a socket, such as /dev/log, or HOST:PORT for UDP. "
+        "Needs syslog-facility.",
+        None,
+        TEXT,
+    )
+    temp_dir: str | None = _option(
+        "The folder in which each run makes and removes a private folder. By default the system's.",
+        None,
+        PATH,
+        ("-t",),
+    )
+    web_root: str | None = _option(
+        "The path to pass to the hooks as WEBROOT, for HTTP-01 challenges. Leave it unset to "
+        "disable HTTP-01.",
+        None,
+        PATH,
+        ("-w",),
+    )
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Value]) -> Settings:
+        """Make it from option names and parsed values; what is missing has its default."""
+        given: dict[str, Any] = {name.replace("-", "_"): value for name, value in values.items()}
+        return cls(**given)
+
+    def values(self) -> dict[str, Value]:
+        """Option names and values, in the order of the table."""
+        return {name: getattr(self, name.replace("-", "_")) for name in OPTIONS}
+
+
+OPTIONS: Mapping[str, Option] = {
+    name: Option(name=name, **entry.metadata["option"])
+    for entry in dataclasses.fields(Settings)
+    for name in (entry.name.replace("_", "-"),)
+}

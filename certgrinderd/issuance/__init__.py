@@ -1,0 +1,1 @@
+"""From a permitted request to a certificate."""

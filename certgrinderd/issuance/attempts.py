@@ -1,0 +1,108 @@
+"""From a permitted request to a checked chain: one challenge after the other."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timezone
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from certgrinderd.config import Settings
+from certgrinderd.errors import ConfigurationError, IssuanceError, MalformedInput, UnexpectedChain
+from certgrinderd.issuance import certbot
+from certgrinderd.issuance.hooks import Challenge
+from certgrinderd.pki.certificates import parse_chain, require_chain_for
+from certgrinderd.pki.names import RequestedNames
+from certgrinderd.system import files
+
+logger = logging.getLogger(__name__)
+
+
+def challenges(settings: Settings) -> list[Challenge]:
+    """Return the enabled challenges, in the order they are tried."""
+    return [challenge for challenge in Challenge if challenge.place(settings) is not None]
+
+
+def obtain(
+    csr: x509.CertificateSigningRequest, requested: RequestedNames, settings: Settings
+) -> bytes:
+    """Get the certificate for a permitted request.
+
+    Args:
+        csr: The request; whether it is permitted was checked before.
+        requested: Its names.
+        settings: Whom to ask and how.
+
+    Returns:
+        The chain in PEM, the leaf first, checked to be an answer to this request.
+
+    Raises:
+        ConfigurationError: No challenge is enabled, or a setting can't work.
+        UnexpectedChain: What the CA issued is something else.
+        IssuanceError: No challenge led to a certificate.
+        LockTimeout: Others were at it for too long.
+    """
+    enabled = challenges(settings)
+    if not enabled:
+        raise ConfigurationError(
+            "neither acme-zone (for DNS-01) nor web-root (for HTTP-01) is set: set one or both"
+        )
+    names = ", ".join(map(str, requested.names))
+    possible = _possible(enabled, requested)
+    failures = []
+    for challenge in possible:
+        logger.info("trying %s for %s at %s", challenge, names, settings.acme_server_url)
+        try:
+            with files.private_directory(settings.temp_dir) as folder:
+                pem = certbot.issue(
+                    settings,
+                    challenge,
+                    csr_pem=csr.public_bytes(serialization.Encoding.PEM),
+                    folder=folder,
+                    note=f"{challenge} for {names}",
+                )
+        except IssuanceError as error:
+            logger.warning("%s failed: %s", challenge, error)
+            failures.append(f"{challenge}: {error}")
+            continue
+        chain = _checked(pem, csr, requested)
+        logger.info("got a certificate for %s by %s: %s", names, challenge, _summary(chain))
+        return b"".join(each.public_bytes(serialization.Encoding.PEM) for each in chain)
+    raise IssuanceError(f"no certificate for {names}: " + "; ".join(failures))
+
+
+def _possible(enabled: list[Challenge], requested: RequestedNames) -> list[Challenge]:
+    """Leave out HTTP-01 where it can't work (RFC 8555 section 8.3)."""
+    wildcards = [name for name in requested.names if name.is_wildcard]
+    possible = [each for each in enabled if not wildcards or each is Challenge.DNS_01]
+    if not possible:
+        raise IssuanceError(
+            f"{wildcards[0]} needs DNS-01, since HTTP-01 cannot prove a wildcard; "
+            "this server has no acme-zone"
+        )
+    return possible
+
+
+def _checked(
+    pem: bytes, csr: x509.CertificateSigningRequest, requested: RequestedNames
+) -> list[x509.Certificate]:
+    try:
+        chain = parse_chain(pem)
+    except MalformedInput as error:
+        raise UnexpectedChain(f"the CA's answer: {error}") from error
+    require_chain_for(
+        chain,
+        public_key=csr.public_key(),
+        names=requested.names,
+        now=datetime.now(timezone.utc),
+    )
+    return chain
+
+
+def _summary(chain: list[x509.Certificate]) -> str:
+    leaf = chain[0]
+    return (
+        f"serial {leaf.serial_number:x}, valid until {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} "
+        f"UTC, {len(chain)} certificates in the chain"
+    )

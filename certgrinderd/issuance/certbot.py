@@ -1,0 +1,250 @@
+"""The certbot command line: the one seam between "this CSR is allowed" and "talk to the CA"."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import shlex
+import sys
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from certgrinderd.config import SYSTEM_CERTBOT, Settings
+from certgrinderd.errors import ConfigurationError, IssuanceError
+from certgrinderd.issuance.hooks import Challenge, environment, hook_command
+from certgrinderd.system import files, locks, process
+from certgrinderd.system.log import FOR_ADMIN
+
+logger = logging.getLogger(__name__)
+
+_LARGEST_CHAIN = 1024 * 1024
+# certbot names its log file, which is on this host: nothing for clients.
+_LOG_FILE = re.compile(r"Saving debug log to |.*See the logfile |.*or re-run Certbot with -v")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The certbot in force.
+
+    Attributes:
+        command: The words that run it.
+        folders: The options with its folders.
+        reason: Why it is this one, for people.
+    """
+
+    command: tuple[str, ...]
+    folders: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where certbot reads the CSR and writes its answer."""
+
+    csr: str
+    fullchain: str
+    certificate: str
+    chain: str
+
+
+def engine(settings: Settings) -> Engine:
+    """Tell which certbot runs: the configured one, or the one inside certgrinderd."""
+    words = tuple(shlex.split(settings.certbot_command))
+    missing = [word for word in words if not os.access(word, os.X_OK)]
+    if settings.certbot_command == SYSTEM_CERTBOT and missing:
+        reason = f"the Certbot inside certgrinderd, since there is no {' and no '.join(missing)}"
+        return Engine((*own_command(), "certbot"), _folders(settings, _own_folders()), reason)
+    return Engine(words, _folders(settings, {}), f"{words[0]}, as certbot-command says")
+
+
+def own_command() -> tuple[str, ...]:
+    """Return the words that start this very program once more."""
+    program = getattr(sys.modules["__main__"], "__file__", None) or ""
+    archive = Path(program).parent
+    if zipfile.is_zipfile(archive):
+        return sys.executable, str(archive.resolve())
+    return sys.executable, "-m", "certgrinderd"
+
+
+def _own_folders() -> dict[str, str]:
+    """Folders for a certbot that runs as ourselves; root's are certbot's defaults."""
+    if os.geteuid() == 0:
+        return {}
+    home = Path(os.environ.get("HOME") or "/") / ".local" / "share" / "certgrinderd" / "certbot"
+    return {name: str(home / name) for name in ("config", "work", "logs")}
+
+
+def _folders(settings: Settings, defaults: dict[str, str]) -> tuple[str, ...]:
+    folders = {
+        "config": settings.certbot_config_dir,
+        "work": settings.certbot_work_dir,
+        "logs": settings.certbot_logs_dir,
+    }
+    return tuple(
+        word
+        for name, configured in folders.items()
+        for folder in (configured or defaults.get(name),)
+        if folder
+        for word in (f"--{name}-dir", folder)
+    )
+
+
+def account_options(settings: Settings) -> list[str]:
+    """Return the options that say which account is meant: the CA's URL and certbot's folders."""
+    options = ["--server", settings.acme_server_url, *engine(settings).folders]
+    if settings.skip_acme_server_cert_verify:
+        options.append("--no-verify-ssl")
+    return options
+
+
+def certonly_command(settings: Settings, challenge: Challenge, paths: Paths) -> list[str]:
+    """Put the command together that gets a certificate for a CSR by one kind of challenge.
+
+    Raises:
+        ConfigurationError: A hook can't be found.
+    """
+    command = [
+        *engine(settings).command,
+        *("certonly", "--non-interactive", "--agree-tos", "--manual"),
+        *("--preferred-challenges", challenge.value),
+        *("--manual-auth-hook", hook_command(settings.auth_hook, named="auth-hook")),
+        *("--manual-cleanup-hook", hook_command(settings.cleanup_hook, named="cleanup-hook")),
+        *("--csr", paths.csr, "--fullchain-path", paths.fullchain),
+        *("--cert-path", paths.certificate, "--chain-path", paths.chain),
+        *account_options(settings),
+    ]
+    if settings.acme_email is None:
+        command.append("--register-unsafely-without-email")
+    else:
+        command += ["--email", settings.acme_email]
+    if settings.preferred_chain is not None:
+        # One word, so that no value can become an option of its own.
+        command.append(f"--preferred-chain={settings.preferred_chain.replace('_', ' ')}")
+    return command
+
+
+def run(
+    settings: Settings, command: Sequence[str], variables: dict[str, str], *, note: str
+) -> list[str]:
+    """Run certbot when it is our turn, pass on what it says, and return that.
+
+    Args:
+        settings: For the queue and the time limit.
+        command: All words.
+        variables: All of its environment.
+        note: What it is for, for those who wait in the queue.
+
+    Raises:
+        ConfigurationError: The queue's file can't be used.
+        LockTimeout: It was not our turn in time.
+        process.ProgramFailed: It failed.
+    """
+    lines: list[str] = []
+
+    def on_line(line: str) -> None:
+        lines.append(line)
+        logger.info("%s", line, extra=FOR_ADMIN if _LOG_FILE.match(line) else None)
+
+    path = os.path.join(settings.pid_dir, "certgrinderd.pid")  # noqa: PTH118 - a plain word
+    with locks.held(path, note=note, timeout=settings.lock_timeout, named="pid-dir"):
+        logger.debug("running %s", shlex.join(command), extra=FOR_ADMIN)
+        process.run(
+            command,
+            environment=variables,
+            timeout=settings.issuance_timeout,
+            on_line=on_line,
+            # Run by sudo, its answer would otherwise be root's alone.
+            umask=0o022,
+        )
+    return lines
+
+
+def issue(
+    settings: Settings, challenge: Challenge, *, csr_pem: bytes, folder: Path, note: str
+) -> bytes:
+    """Get a certificate for a CSR.
+
+    The answer is not looked at.
+
+    Args:
+        settings: Whom to ask and how.
+        challenge: How to prove the names.
+        csr_pem: A CSR whose names this client may have.
+        folder: An empty private folder.
+        note: See run.
+
+    Returns:
+        The chain in PEM, as certbot wrote it.
+
+    Raises:
+        IssuanceError: certbot failed, or wrote nothing.
+        ConfigurationError, LockTimeout: See run.
+    """
+    files.write_private(folder / "csr.pem", csr_pem)
+    paths = Paths(
+        csr=str(folder / "csr.pem"),
+        fullchain=str(folder / "fullchain.pem"),
+        certificate=str(folder / "certificate.pem"),
+        chain=str(folder / "chain.pem"),
+    )
+    command = certonly_command(settings, challenge, paths)
+    run(settings, command, environment(settings, challenge, os.environ), note=note)
+    return read_chain(paths.fullchain)
+
+
+def read_chain(path: str) -> bytes:
+    """Read the chain that certbot wrote.
+
+    Raises:
+        IssuanceError: It wrote none.
+    """
+    try:
+        return files.read_file(path, limit=_LARGEST_CHAIN, named="the certificate")
+    except ConfigurationError as error:
+        raise IssuanceError(f"Certbot ended well but left no certificate: {error}") from error
+
+
+def show_account(settings: Settings) -> str:
+    """Ask certbot, and so the CA, about our account.
+
+    Returns:
+        Lines for people, among them "  Account URL: " and the URL.
+
+    Raises:
+        IssuanceError: There is no account, or it can't be asked for.
+        ConfigurationError, LockTimeout: See run.
+    """
+    command = [*engine(settings).command, "show_account", *account_options(settings)]
+    variables = environment(settings, None, os.environ)
+    lines = run(settings, command, variables, note="show acmeaccount")
+    facts = [line for line in lines if re.match(r"(Account \w+|Email contacts?): ", line)]
+    if not any(fact.startswith("Account URL: ") for fact in facts):
+        raise IssuanceError("Certbot does not name an account URL")
+    rows = [f"Account details for server {settings.acme_server_url}:", *(f"  {f}" for f in facts)]
+    return "\n".join(rows) + "\n"
+
+
+def run_own(settings: Settings, words: Sequence[str]) -> str | int | None:
+    """Run the certbot inside certgrinderd, in this process, with its own output.
+
+    Args:
+        settings: For its folders and the CA; words can say something else.
+        words: The command line.
+
+    Returns:
+        What certbot's main function does: for sys.exit.
+    """
+    import signal
+
+    from certbot.main import main
+
+    # certbot cleans up by itself when a signal comes.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    subcommand, *rest = words or ["--help"]
+    options = [] if subcommand.startswith("-") else account_options(settings)
+    return main([subcommand, *options, *rest])

@@ -1,0 +1,121 @@
+"""What the value of an option may be, wherever it comes from."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+Value = str | int | bool | tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What an option's value may be.
+
+    Attributes:
+        expects: For error messages: "a whole number of seconds".
+        parse: From a word of the command line or a value of a YAML file to a value; ValueError
+            when it is none, with more about the reason if there is more to say.
+    """
+
+    expects: str
+    parse: Callable[[object], Value]
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise ValueError
+    return value
+
+
+def _command(value: object) -> str:
+    text = _text(value)
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"a shell would say: {error}") from error
+    if not words or not words[0]:
+        raise ValueError
+    return text
+
+
+def _url(value: object) -> str:
+    text = _text(value)
+    if not re.fullmatch(r"https://[A-Za-z0-9.:\[\]_-]+(/[!-~]*)?", text):
+        raise ValueError
+    return text
+
+
+def _urls(value: object) -> tuple[str, ...]:
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list):
+        raise ValueError
+    return tuple(_url(item.strip() if isinstance(item, str) else item) for item in items)
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
+def _level(value: object) -> str:
+    level = _text(value).upper()
+    if level not in LOG_LEVELS:
+        raise ValueError
+    return level
+
+
+def _number(smallest: int, largest: int) -> Callable[[object], int]:
+    def parse(value: object) -> int:
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value, re.ASCII):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError
+        if not smallest <= value <= largest:
+            raise ValueError
+        return value
+
+    return parse
+
+
+def _chain_name(value: object) -> str:
+    text = _text(value)
+    # It becomes an argument of another program: nothing that could be taken for an option.
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 ._()'-]{0,99}", text):
+        raise ValueError
+    return text
+
+
+def _facility(value: object) -> str:
+    text = _text(value).upper()
+    if not re.fullmatch(r"LOG_[A-Z0-9]+", text):
+        raise ValueError
+    return text
+
+
+def number(unit: str, smallest: int, largest: int) -> Kind:
+    """A whole number with a unit, such as "bytes", and bounds."""
+    return Kind(
+        f"a whole number of {unit} from {smallest} to {largest}", _number(smallest, largest)
+    )
+
+
+def seconds(smallest: int) -> Kind:
+    """A time in seconds, a day at most."""
+    return number("seconds", smallest, 86400)
+
+
+TEXT = Kind("text, in quotes where YAML would take it for something else", _text)
+PATH = Kind("a path", _text)
+COMMAND = Kind("a command as a shell would read it", _command)
+URL = Kind("a URL that starts with https://", _url)
+URLS = Kind("a list of URLs that start with https://", _urls)
+FLAG = Kind("true or false", _flag)
+LEVEL = Kind("one of " + ", ".join(LOG_LEVELS), _level)
+CHAIN = Kind("the name of a chain, such as ISRG_Root_X1", _chain_name)
+FACILITY = Kind("a facility of syslog, such as LOG_USER or LOG_LOCAL0", _facility)

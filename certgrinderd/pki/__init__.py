@@ -1,0 +1,1 @@
+"""Certificates, requests and the names in them: values in, values out."""

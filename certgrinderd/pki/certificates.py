@@ -1,0 +1,143 @@
+"""PEM chains in and out, and whether a chain is what was asked for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+
+from certgrinderd.errors import MalformedInput, UnexpectedChain
+from certgrinderd.pki.names import DnsName, MalformedName
+
+EXPECTED = "a certificate chain in PEM, the leaf first"
+
+# How far our clock and the CA's may be apart.
+CLOCK_TOLERANCE = timedelta(minutes=5)
+
+_BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----")
+
+
+def split_pem(data: bytes) -> list[bytes]:
+    """Return each PEM block labelled CERTIFICATE, with a newline; other text is dropped."""
+    return [block + b"\n" for block in _BLOCK.findall(data)]
+
+
+def parse_certificate(pem: bytes) -> x509.Certificate:
+    """Read one certificate in PEM.
+
+    Raises:
+        MalformedInput: It is none.
+    """
+    try:
+        return x509.load_pem_x509_certificate(pem)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise MalformedInput(f"a PEM block holds no valid certificate: {error}") from error
+
+
+def parse_chain(data: bytes) -> list[x509.Certificate]:
+    """Read all certificates of a PEM text, in their order.
+
+    Raises:
+        MalformedInput: There is none, or one that can't be read.
+    """
+    blocks = split_pem(data)
+    if not blocks:
+        found = "nothing" if not data.strip() else "no PEM block labelled CERTIFICATE"
+        raise MalformedInput(f"expected {EXPECTED}; found {found}")
+    return [parse_certificate(block) for block in blocks]
+
+
+def names_of(certificate: x509.Certificate) -> list[x509.GeneralName]:
+    """Return the subject alternative names, of whatever kind.
+
+    Raises:
+        ValueError: The extensions can't be read.
+    """
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return []
+    except x509.DuplicateExtension as error:
+        raise ValueError(str(error)) from error
+    return list(found.value)
+
+
+def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether the issuer's name and key are those that signed the certificate.
+
+    Dates, key usage and constraints of the issuer are not looked at.
+    """
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+def require_chain_for(
+    chain: Sequence[x509.Certificate],
+    *,
+    public_key: CertificatePublicKeyTypes,
+    names: Sequence[DnsName],
+    now: datetime,
+) -> None:
+    """Require that a CA's answer is the certificate that was asked for.
+
+    Its length is left to the CA. That the last certificate leads to a root somebody trusts is left
+    to those who use it.
+
+    Args:
+        chain: The leaf first.
+        public_key: Of the CSR.
+        names: Of the CSR.
+        now: Aware, UTC.
+
+    Raises:
+        UnexpectedChain: The leaf is for another key, has other names, or is not valid now; or a
+            certificate is not signed by the next.
+    """
+    if not chain:
+        raise UnexpectedChain("the CA's answer holds no certificate")
+    leaf = chain[0]
+    if _spki(leaf.public_key()) != _spki(public_key):
+        raise UnexpectedChain("the CA's certificate is for another key than the request's")
+    _require_names(leaf, names)
+    first, last = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+    if not first - CLOCK_TOLERANCE <= now <= last:
+        raise UnexpectedChain(
+            f"the CA's certificate is valid from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} "
+            f"UTC, and here it is {now:%Y-%m-%d %H:%M}: is this machine's clock right?"
+        )
+    for number, (certificate, issuer) in enumerate(pairwise(chain), start=1):
+        if not is_signed_by(certificate, issuer):
+            raise UnexpectedChain(
+                f"in the CA's chain, certificate {number} is not signed by certificate {number + 1}"
+            )
+
+
+def _require_names(leaf: x509.Certificate, names: Sequence[DnsName]) -> None:
+    try:
+        found = names_of(leaf)
+        have = {DnsName.parse(name.value) for name in found if isinstance(name, x509.DNSName)}
+    except (ValueError, MalformedName) as error:
+        raise UnexpectedChain(
+            f"the CA's certificate has names that can't be read: {error}"
+        ) from error
+    others = [type(name).__name__ for name in found if not isinstance(name, x509.DNSName)]
+    if have != set(names) or others:
+        shown = ", ".join([*sorted(map(str, have)), *others]) or "no names"
+        raise UnexpectedChain(
+            f"the CA's certificate is for {shown}, which is not what was requested"
+        )
+
+
+def _spki(key: CertificatePublicKeyTypes) -> bytes:
+    return key.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )

@@ -1,0 +1,132 @@
+"""May this client have these names? Decided on plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from certgrinderd.errors import MalformedInput, NotPermitted
+from certgrinderd.pki.names import DnsName, MalformedName, RequestedNames
+
+# As many as Let's Encrypt puts into one certificate.
+MAX_NAMES = 100
+
+
+@dataclass(frozen=True)
+class Domainsets:
+    """What a client may have: any names that stand together in one of the sets.
+
+    Attributes:
+        sets: Each set's names, none of them empty.
+        ignored: Why parts of the text permit nothing, a line each; to be logged.
+    """
+
+    sets: tuple[frozenset[DnsName], ...] = ()
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> frozenset[DnsName]:
+        """All names of all sets."""
+        return frozenset().union(*self.sets)
+
+    def __str__(self) -> str:
+        return ";".join(_listed(names) for names in self.sets)
+
+
+def parse_domainsets(text: str) -> Domainsets:
+    """Read "example.net;example.com,www.example.com".
+
+    Sets are separated by semicolons, the names of a set by commas. White space around names, empty
+    names and empty sets are passed over. A name that is none permits nothing and is reported; it
+    takes nothing away from the names next to it.
+
+    Args:
+        text: The admin's text; any string is read.
+    """
+    sets = []
+    ignored = []
+    for part in text.split(";"):
+        names = set()
+        for word in (word.strip() for word in part.split(",")):
+            if not word:
+                continue
+            try:
+                names.add(DnsName.parse(word))
+            except MalformedName as error:
+                ignored.append(f"in the domainsets: {error}; it permits nothing")
+        if names:
+            sets.append(frozenset(names))
+    return Domainsets(tuple(sets), tuple(ignored))
+
+
+def require_well_formed(requested: RequestedNames, *, max_names: int = MAX_NAMES) -> None:
+    """Require exactly one CN that is one of the subject alternative names.
+
+    What the names look like was checked when they became a DnsName.
+
+    Args:
+        requested: The names.
+        max_names: The most of them, duplicates not counted.
+
+    Raises:
+        MalformedInput: It is not so.
+    """
+    if not requested.subject_alternative_names:
+        raise MalformedInput("the CSR has no subject alternative name: put every name there")
+    if len(requested.names) > max_names:
+        raise MalformedInput(
+            f"the CSR asks for {len(requested.names)} names: {max_names} are allowed"
+        )
+    if len(requested.common_names) != 1:
+        found = ", ".join(repr(name) for name in requested.common_names) or "none"
+        raise MalformedInput(f"the CSR must have exactly one CN; it has {found}")
+    (common_name,) = requested.common_names
+    try:
+        name = DnsName.parse(common_name)
+    except MalformedName as error:
+        raise MalformedInput(f"the CN of the CSR: {error}") from error
+    if name not in requested.subject_alternative_names:
+        raise MalformedInput(
+            f"the CN {name} is not among the subject alternative names: add it there"
+        )
+
+
+def require_permitted(
+    requested: RequestedNames, domainsets: Domainsets, *, max_names: int = MAX_NAMES
+) -> frozenset[DnsName]:
+    """Require that one domainset has all the names, and return that set.
+
+    A wildcard is a name like any other: it is permitted where it stands in the set itself.
+
+    Raises:
+        MalformedInput: See require_well_formed.
+        NotPermitted: No set has all of them.
+    """
+    require_well_formed(requested, max_names=max_names)
+    wanted = frozenset(requested.subject_alternative_names)
+    for names in domainsets.sets:
+        if wanted <= names:
+            return names
+    if not domainsets.sets:
+        raise NotPermitted(
+            f"this client has no domainsets, so it may not have {_listed(wanted)}",
+            missing=tuple(name.ascii for name in sorted(wanted)),
+        )
+    nearest = max(domainsets.sets, key=lambda names: (len(wanted & names), -len(names)))
+    missing = wanted - nearest
+    message = f"this client may not have {_listed(missing)}"
+    if wanted & nearest:
+        message += f" together with {_listed(wanted & nearest)}"
+        if missing <= domainsets.names:
+            message += ": all names of a certificate must stand in one domainset"
+    else:
+        nearest = frozenset()
+    raise NotPermitted(
+        message,
+        missing=tuple(name.ascii for name in sorted(missing)),
+        nearest=tuple(name.ascii for name in sorted(nearest)),
+    )
+
+
+def _listed(names: Iterable[DnsName]) -> str:
+    return ",".join(name.ascii for name in sorted(names))

@@ -1,0 +1,103 @@
+"""Private folders, bounded reads, and files that no symlink can lead astray."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from certgrinderd.errors import ConfigurationError, MalformedInput
+
+_CHUNK = 65536
+
+
+def read_input(descriptor: int, *, limit: int, timeout: float, what: str) -> bytes:
+    """Read a stream to its end, within bounds of size and time.
+
+    Args:
+        descriptor: A pipe, socket, terminal or file.
+        limit: The most bytes.
+        timeout: Seconds for all of it, however it drips in.
+        what: What should come, for messages: "a certificate signing request".
+
+    Raises:
+        MalformedInput: There is more, it took longer, or it can't be read.
+    """
+    deadline = time.monotonic() + timeout
+    data = bytearray()
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([descriptor], [], [], left)[0]:
+            raise MalformedInput(
+                f"standard input did not end within {timeout:g} seconds: expected {what}"
+            )
+        try:
+            chunk = os.read(descriptor, min(_CHUNK, limit + 1 - len(data)))
+        except OSError as error:
+            raise MalformedInput(f"cannot read standard input: {error.strerror}") from error
+        if not chunk:
+            return bytes(data)
+        data += chunk
+        if len(data) > limit:
+            raise MalformedInput(f"more than {limit} bytes on standard input: expected {what}")
+
+
+def read_file(path: str, *, limit: int, named: str) -> bytes:
+    """Read a plain file that the admin named.
+
+    Args:
+        path: Symlinks are followed; a FIFO, device or folder is an error and is not waited for.
+        limit: The most bytes.
+        named: How the admin calls it, for messages: "config-file".
+
+    Raises:
+        ConfigurationError: It isn't there, can't be read, is no plain file or is too large.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        with open(descriptor, "rb", buffering=0) as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ConfigurationError(f"{named}: {path} is not a plain file")
+            data = file.read(limit + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigurationError(f"{named}: cannot read {path}: {reason}") from error
+    if len(data) > limit:
+        raise ConfigurationError(f"{named}: {path} is larger than {limit} bytes")
+    return data
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a new file that only its owner can read; one that exists, or a symlink, is an error."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(path, flags, 0o600), "wb") as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def private_directory(parent: str | None) -> Iterator[Path]:
+    """Make a folder that only we can enter, and remove it with all that is in it.
+
+    Args:
+        parent: Where (the setting `temp-dir`); None is TMPDIR or /tmp.
+
+    Raises:
+        ConfigurationError: It can't be made there.
+    """
+    folder = Path(parent or os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - a private folder in it
+    path = folder / f"certgrinderd-{os.urandom(8).hex()}"
+    try:
+        path.mkdir(mode=0o700)
+    except OSError as error:
+        raise ConfigurationError(
+            f"temp-dir: cannot make a folder in {folder}: {error.strerror}"
+        ) from error
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,108 @@
+"""One line per record, safe to show, on standard error and, when configured, to syslog."""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import os
+import sys
+from typing import Any
+
+from certgrinderd.errors import ConfigurationError
+from certgrinderd.text import printable
+
+# The mark of records that a client must not see at any level: command lines and paths.
+FOR_ADMIN = {"for_admin": True}
+
+_LOGGER = logging.getLogger("certgrinderd")
+
+
+class _Formatter(logging.Formatter):
+    """`YYYY-MM-DD HH:MM:SS +ZZZZ certgrinderd LEVEL message`, one line, printable characters."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Never with a traceback: it has lines, and paths of this host."""
+        text = f"{record.levelname} {record.getMessage()}"
+        return printable(f"{self.formatTime(record, '%Y-%m-%d %H:%M:%S %z')} certgrinderd {text}")
+
+
+class _SyslogFormatter(logging.Formatter):
+    """`certgrinderd[PID]: LEVEL message`: syslog adds the time by itself."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Also one printable line."""
+        text = f"{record.levelname} {record.getMessage()}"
+        return printable(f"certgrinderd[{os.getpid()}]: {text}")
+
+
+def _not_for_admin_only(record: logging.LogRecord) -> bool:
+    return not getattr(record, "for_admin", False)
+
+
+def configure(
+    *,
+    level: str,
+    syslog_socket: str | None = None,
+    syslog_facility: str | None = None,
+    client: bool = False,
+) -> None:
+    """Send this package's records to standard error, and to syslog if both settings are given.
+
+    Args:
+        level: The least level that is shown.
+        syslog_socket: The path of a unix socket, or HOST:PORT for UDP.
+        syslog_facility: The name of a constant of SysLogHandler.
+        client: Whether a client reads standard error.
+
+    Raises:
+        ConfigurationError: Only one of the two is given, or syslog can't be reached.
+    """
+    # The stream may be gone (the client hung up): that must not end the run.
+    logging.raiseExceptions = False
+    if hasattr(sys.stderr, "reconfigure"):
+        sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace")
+    stream = logging.StreamHandler(sys.stderr)
+    stream.setFormatter(_Formatter())
+    if client:
+        stream.addFilter(_not_for_admin_only)
+    close()
+    _LOGGER.addHandler(stream)
+    _LOGGER.setLevel(level)
+    _LOGGER.propagate = False
+    if syslog_socket is not None or syslog_facility is not None:
+        if syslog_socket is None or syslog_facility is None:
+            missing = "syslog-facility" if syslog_facility is None else "syslog-socket"
+            raise ConfigurationError(f"{missing} is not set: syslog needs that too")
+        _LOGGER.addHandler(_syslog_handler(syslog_socket, syslog_facility))
+
+
+def close() -> None:
+    """Take all handlers off again."""
+    for handler in list(_LOGGER.handlers):
+        _LOGGER.removeHandler(handler)
+        handler.close()
+
+
+def _syslog_handler(socket: str, facility: str) -> logging.Handler:
+    number: Any = getattr(logging.handlers.SysLogHandler, facility, None)
+    if not isinstance(number, int):
+        names = (f"LOG_{name.upper()}" for name in logging.handlers.SysLogHandler.facility_names)
+        raise ConfigurationError(
+            f"syslog-facility: there is no {facility}; there are {', '.join(sorted(names))}"
+        )
+    address: str | tuple[str, int] = socket
+    if not socket.startswith("/"):
+        host, colon, port = socket.rpartition(":")
+        if not colon or not host or not (port.isascii() and port.isdigit()):
+            raise ConfigurationError(
+                f"syslog-socket: expected the path of a socket or HOST:PORT, not {socket!r}"
+            )
+        address = (host.strip("[]"), int(port))
+    try:
+        handler = logging.handlers.SysLogHandler(address, number)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigurationError(f"syslog-socket: cannot reach {socket}: {reason}") from error
+    handler.append_nul = False
+    handler.setFormatter(_SyslogFormatter())
+    return handler

@@ -1,0 +1,19 @@
+"""Text from strangers, made safe to show."""
+
+from __future__ import annotations
+
+import re
+
+# What a terminal, a log or a reader's eye may obey instead of showing: C0, DEL and C1, the soft
+# hyphen, zero-width and bidirectional controls, line and paragraph separators, surrogates, tags.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff"
+    "\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+
+
+def printable(text: str) -> str:
+    r"""Return the text with every character that is not for reading written as an escape (\x1b)."""
+    return _UNPRINTABLE.sub(
+        lambda found: found[0].encode("unicode_escape", "surrogatepass").decode("ascii"), text
+    )

@@ -1,0 +1,1 @@
+"""Tests of what people install: the pyz, and the package."""

@@ -1,0 +1,181 @@
+"""The pyz, the package and the locks: what is built, from what, and what a failed build leaves."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tomli
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCKS = ("build/requirements.txt", "build/tools.txt", "tests/requirements.txt")
+HEAVY = {"acme", "certbot", "cryptography", "idna", "josepy", "requests", "urllib3", "yaml"}
+
+
+def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a command with nothing but PATH and the given variables in its environment."""
+    return subprocess.run(
+        command,
+        env={"PATH": os.environ["PATH"], **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def imported_by(*command: str | Path, home: Path) -> set[str]:
+    """Name the top-level modules that a Python program imports, as the interpreter reports them.
+
+    From -v, because -X importtime leaves out what importlib.import_module loads.
+    """
+    done = run(sys.executable, "-v", *command, HOME=str(home))
+    assert done.returncode == 0, done.stderr.decode()
+    return set(re.findall(r"^import '(\w+)[.\w]*' #", done.stderr.decode(), re.MULTILINE))
+
+
+def locked_versions(lock: str) -> list[tuple[Requirement, int]]:
+    """Read a lock: each requirement, and how many hashes it has."""
+    text = re.sub(r"^\s*#.*\n", "", (ROOT / lock).read_text(), flags=re.MULTILINE)
+    requirements = text.replace("\\\n", " ").splitlines()
+    return [
+        (Requirement(line.partition("--hash")[0].strip()), line.count("--hash=sha256:"))
+        for line in requirements
+    ]
+
+
+def test_ping_answers_at_the_first_start(pyz: Path, tmp_path: Path) -> None:
+    """A new user's first request, nothing unpacked yet, gets the answer and no other byte."""
+    done = run(pyz, "ping", HOME=str(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"pong\n", b"")
+
+
+def test_ping_loads_nothing_heavy(pyz: Path, tmp_path: Path) -> None:
+    """Ping costs no X.509, HTTP, YAML or ACME code; a command that reads YAML is seen to do so."""
+    ping = imported_by(pyz, "ping", home=tmp_path)
+    assert "certgrinderd" in ping
+    assert not ping & HEAVY
+    configured = tmp_path / "certgrinderd.conf"
+    configured.write_text("log-level: INFO\n")
+    show = imported_by(pyz, "--config-file", configured, "show", "configuration", home=tmp_path)
+    assert "yaml" in show
+
+
+def test_pip_install_gives_the_command(tmp_path: Path) -> None:
+    """`pip install .` makes a command that answers, and brings the hooks along."""
+    venv = tmp_path / "venv"
+    pip = (venv / "bin/python", "-I", "-m", "pip", "--disable-pip-version-check", "install")
+    home = os.environ.get("HOME", "/")
+    for command in (
+        (sys.executable, "-I", "-m", "venv", venv),
+        (*pip, "--require-hashes", "-r", ROOT / "build/requirements.txt"),
+        (*pip, "--no-deps", ROOT),
+    ):
+        done = run(*command, HOME=home)
+        assert done.returncode == 0, done.stderr.decode()
+    done = run(venv / "bin/certgrinderd", "ping", HOME=str(tmp_path))
+    assert (done.returncode, done.stdout) == (0, b"pong\n"), done.stderr.decode()
+
+    (package,) = venv.glob("lib/python3*/site-packages/certgrinderd")
+    hooks = {path.name: path.read_bytes() for path in package.glob("hooks/*.sh")}
+    assert hooks == {path.name: path.read_bytes() for path in ROOT.glob("hooks/*.sh")}
+    assert "manual-auth-hook.sh" in hooks
+
+
+def test_build_without_python_says_so(tmp_path: Path) -> None:
+    """On a machine without python3 the build says what to install, in one line."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("sh", "cat", "mktemp", "rm"):
+        found = shutil.which(name)
+        assert found
+        (tools / name).symlink_to(found)
+    done = run(ROOT / "build_pyz.sh", PATH=str(tools))
+    assert done.returncode == 1
+    assert done.stdout == b""
+    assert re.fullmatch(rb"build_pyz\.sh: no python3 found: .*python3-venv.*\n", done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("lacking", "says"),
+    [
+        pytest.param("version_info", rb".* is not Python 3\.10 or newer: .*\n", id="too old"),
+        pytest.param("ensurepip", rb".* lacks its venv module: .*python3-venv.*\n", id="no venv"),
+    ],
+)
+def test_build_with_an_unfit_python_says_so(tmp_path: Path, lacking: str, says: bytes) -> None:
+    """A python3 that can't do it gets one line, and nothing is left behind."""
+    python = tmp_path / "python3"
+    python.write_text(
+        f'#!/bin/sh\ncase "$*" in *{lacking}*) echo no >&2; exit 1 ;; esac\n'
+        f'exec {sys.executable} "$@"\n'
+    )
+    python.chmod(0o755)
+    temp = tmp_path / "temp"
+    temp.mkdir()
+    done = run(ROOT / "build_pyz.sh", PYTHON=str(python), TMPDIR=str(temp))
+    assert done.returncode == 1
+    assert done.stdout == b""
+    assert re.fullmatch(rb"build_pyz\.sh: " + says, done.stderr)
+    assert list(temp.iterdir()) == []
+
+
+def test_failed_build_keeps_the_old_file(tmp_path: Path) -> None:
+    """A package that isn't the locked one stops the build; the previous pyz stays as it was."""
+    checkout = tmp_path / "checkout"
+    shutil.copytree(ROOT / "build", checkout / "build")
+    shutil.copy(ROOT / "build_pyz.sh", checkout)
+    old = checkout / "dist/certgrinderd.pyz"
+    old.parent.mkdir()
+    old.write_text("the previous one")
+    tools = checkout / "build/tools.txt"
+    tools.write_text(re.sub(r"sha256:.{8}", "sha256:00000000", tools.read_text()))
+    temp = tmp_path / "temp"
+    temp.mkdir()
+
+    done = run(
+        checkout / "build_pyz.sh",
+        PYTHON=sys.executable,
+        TMPDIR=str(temp),
+        HOME=os.environ.get("HOME", "/"),
+    )
+
+    assert done.returncode == 1
+    assert b"DO NOT MATCH THE HASHES" in done.stderr
+    assert [path.name for path in old.parent.iterdir()] == [old.name]
+    assert old.read_text() == "the previous one"
+    assert list(temp.iterdir()) == []
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_lock_is_complete_and_names_no_index(lock: str) -> None:
+    """Every version is one version with its hashes, and no place to fetch it from is named."""
+    locked = locked_versions(lock)
+    assert locked
+    for requirement, hashes in locked:
+        assert re.fullmatch(r"==[^,*]+", str(requirement.specifier)), requirement
+        assert requirement.url is None, requirement
+        assert hashes, requirement
+    text = (ROOT / lock).read_text()
+    assert not re.search(r"://|index|find-links|trusted-host|(^| )/", text)
+
+
+def test_dependencies_are_locked() -> None:
+    """pyproject.toml, the list that is locked and the lock agree."""
+    project = tomli.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = project["dependencies"]
+    listed = (ROOT / "build/requirements.in").read_text().splitlines()
+    assert [line for line in listed if not line.startswith("#")] == declared
+    locked = {
+        canonicalize_name(requirement.name): str(requirement.specifier).removeprefix("==")
+        for requirement, _ in locked_versions("build/requirements.txt")
+    }
+    for requirement in map(Requirement, declared):
+        assert requirement.specifier.contains(locked[canonicalize_name(requirement.name)])

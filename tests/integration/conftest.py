@@ -1,0 +1,77 @@
+"""The servers of the test bed, started once per run and wired to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from typing import TypeVar
+
+import pytest
+
+from tests.testbed.named import Named
+from tests.testbed.nginx import Nginx
+from tests.testbed.pebble import Pebble
+from tests.testbed.server import MissingProgramError, Server
+from tests.testbed.sshd import Sshd
+
+AnyServer = TypeVar("AnyServer", bound=Server)
+
+_LOG_LINES_SHOWN = 60
+
+
+def _serve(make: Callable[[], AnyServer]) -> Iterator[AnyServer]:
+    """Run a server; without its program skip, which tests/conftest.py makes a failure in a CI."""
+    try:
+        server = make()
+    except MissingProgramError as error:
+        pytest.skip(str(error))
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def named() -> Iterator[Named]:
+    """BIND with the zones acme.test and example.test."""
+    yield from _serve(Named)
+
+
+@pytest.fixture(scope="session")
+def nginx() -> Iterator[Nginx]:
+    """A web server with an empty web root."""
+    yield from _serve(Nginx)
+
+
+@pytest.fixture(scope="session")
+def pebble(named: Named, nginx: Nginx) -> Iterator[Pebble]:
+    """A CA that validates by `named` and `nginx`."""
+    yield from _serve(lambda: Pebble(dns_server=named.address, http_port=nginx.port))
+
+
+@pytest.fixture(scope="session")
+def calm_pebble(named: Named, nginx: Nginx) -> Iterator[Pebble]:
+    """A CA that rejects no good nonce, for a test with the real certbot and no retry around it.
+
+    certbot asks again once after a bad nonce (acme.client.ClientNetwork.post), so with Pebble's
+    5 % one order in fifty or so fails through no fault of what is tested.
+    """
+    env = {"PEBBLE_WFE_NONCEREJECT": "0"}
+    yield from _serve(lambda: Pebble(dns_server=named.address, http_port=nginx.port, env=env))
+
+
+@pytest.fixture(scope="session")
+def sshd() -> Iterator[Sshd]:
+    """An ssh server without clients yet."""
+    yield from _serve(Sshd)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the end of the servers' logs with a test that failed."""
+    report = yield
+    if report.failed:
+        for name, value in getattr(item, "funcargs", {}).items():
+            if isinstance(value, Server):
+                lines = value.log().splitlines()[-_LOG_LINES_SHOWN:]
+                report.sections.append((f"log of {name}", "\n".join(lines)))
+    return report
