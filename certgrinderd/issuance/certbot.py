@@ -21,8 +21,8 @@ from certgrinderd.system.log import FOR_ADMIN
 logger = logging.getLogger(__name__)
 
 _LARGEST_CHAIN = 1024 * 1024
-# certbot names its log file, which is on this host: nothing for clients.
-_LOG_FILE = re.compile(r"Saving debug log to |.*See the logfile |.*or re-run Certbot with -v")
+# certbot names its log file and our paths, and how to get help with a certbot: nothing for clients.
+_ABOUT_THIS_HOST = re.compile(r"Saving debug log to |See the logfile |saved at: |--config-dir")
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,10 @@ def certonly_command(settings: Settings, challenge: Challenge, paths: Paths) -> 
 def run(
     settings: Settings, command: Sequence[str], variables: dict[str, str], *, note: str
 ) -> list[str]:
-    """Run certbot when it is our turn, pass on what it says, and return that.
+    """Run certbot when it is our turn, and return what it prints on standard output.
+
+    Its standard error is passed on as it comes; what it prints is for the log of an admin, unless
+    it fails: then it holds the CA's reasons.
 
     Args:
         settings: For the queue and the time limit.
@@ -144,21 +147,30 @@ def run(
     """
     lines: list[str] = []
 
+    def say(level: int, line: str) -> None:
+        logger.log(level, "%s", line, extra=FOR_ADMIN if _ABOUT_THIS_HOST.search(line) else None)
+
     def on_line(line: str) -> None:
         lines.append(line)
-        logger.info("%s", line, extra=FOR_ADMIN if _LOG_FILE.match(line) else None)
+        logger.debug("%s", line, extra=FOR_ADMIN)
 
     path = os.path.join(settings.pid_dir, "certgrinderd.pid")  # noqa: PTH118 - a plain word
     with locks.held(path, note=note, timeout=settings.lock_timeout, named="pid-dir"):
         logger.debug("running %s", shlex.join(command), extra=FOR_ADMIN)
-        process.run(
-            command,
-            environment=variables,
-            timeout=settings.issuance_timeout,
-            on_line=on_line,
-            # Run by sudo, its answer would otherwise be root's alone.
-            umask=0o022,
-        )
+        try:
+            process.run(
+                command,
+                environment=variables,
+                timeout=settings.issuance_timeout,
+                on_line=on_line,
+                on_error_line=lambda line: say(logging.INFO, line),
+                # Run by sudo, its answer would otherwise be root's alone.
+                umask=0o022,
+            )
+        except process.ProgramFailed:
+            for line in lines:
+                say(logging.WARNING, line)
+            raise
     return lines
 
 

@@ -1,40 +1,29 @@
-"""Running another program: bounded, in a process group of its own, and not left behind."""
+"""Running another program: bounded, in a session of its own, and not left behind."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import select
+import selectors
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
-from certgrinderd.errors import CertgrinderdError, IssuanceError
+from certgrinderd.errors import IssuanceError
 from certgrinderd.system.hangup import require_client
 
 LONGEST_LINE = 4096
 MOST_LINES = 2000
 # How long a program may take to clean up after SIGTERM: for certbot, all its cleanup hooks.
 GRACE_SECONDS = 60.0
-_LAST_WORDS = 5
+# How often we look whether our client is still there.
+_PATIENCE = 0.5
 
 
 class ProgramFailed(IssuanceError):
-    """A program could not be started, took too long, or ended with another status than 0.
-
-    Attributes:
-        status: Its exit status; negative for a signal, None if it did not start or end.
-        last_lines: What it said in the end.
-    """
-
-    def __init__(
-        self, message: str, *, status: int | None = None, last_lines: Sequence[str] = ()
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.last_lines = tuple(last_lines)
+    """A program could not be started, took too long, or ended with another status than 0."""
 
 
 def run(
@@ -43,6 +32,7 @@ def run(
     environment: Mapping[str, str],
     timeout: float,
     on_line: Callable[[str], None],
+    on_error_line: Callable[[str], None],
     umask: int = 0o077,
 ) -> None:
     """Run a program, without a shell and without standard input, until it ends.
@@ -54,9 +44,10 @@ def run(
         command: The program and its arguments.
         environment: All of its environment.
         timeout: In seconds.
+        on_line: Called with each line that it prints on standard output, as it comes; lines are cut
+            at 4096 bytes, and no more than 2000 are passed on.
+        on_error_line: The same for standard error.
         umask: Its file mode creation mask.
-        on_line: Called with each line that it prints, on standard output or error, as it comes;
-            lines are cut at 4096 bytes and their number at 2000.
 
     Raises:
         ProgramFailed: See there.
@@ -68,30 +59,30 @@ def run(
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE,
             start_new_session=True,
             umask=umask,
         )
-    except OSError as error:
-        raise ProgramFailed(f"cannot run {command[0]}: {error.strerror}") from error
-    assert process.stdout is not None  # noqa: S101 - for the type checker
-    lines = _Lines(on_line)
-    try:
-        _relay(process.stdout, lines, deadline=time.monotonic() + timeout)
-        status = process.wait(max(1.0, timeout))
-    except (TimeoutError, subprocess.TimeoutExpired):
-        _end(process, lines)
-        raise ProgramFailed(
-            f"{name} took longer than {timeout:g} seconds", last_lines=lines.last
-        ) from None
-    except BaseException:
-        _end(process, lines)
-        raise
-    finally:
-        process.stdout.close()
-    if status:
-        how = f"with status {status}" if status > 0 else f"by signal {-status}"
-        raise ProgramFailed(f"{name} ended {how}", status=status, last_lines=lines.last)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ProgramFailed(f"cannot run {command[0]}: {reason}") from error
+    with contextlib.closing(_Relay()) as relay:
+        relay.add(process.stdout, on_line)
+        relay.add(process.stderr, on_error_line)
+        try:
+            relay.until(lambda: process.poll() is not None, deadline=time.monotonic() + timeout)
+        except TimeoutError:
+            _end(process, relay)
+            raise ProgramFailed(f"{name} took longer than {timeout:g} seconds") from None
+        except BaseException:
+            _end(process, relay)
+            raise
+    if process.returncode:
+        raise ProgramFailed(f"{name} ended with {_status(process.returncode)}")
+
+
+def _status(code: int) -> str:
+    return f"exit status {code}" if code > 0 else signal.Signals(-code).name
 
 
 class _Lines:
@@ -101,64 +92,82 @@ class _Lines:
         self._on_line = on_line
         self._rest = b""
         self._count = 0
-        self.last: list[str] = []
 
     def feed(self, data: bytes) -> None:
+        """Take the next bytes; none at the end."""
         *whole, self._rest = (self._rest + data).split(b"\n")
+        if not data or len(self._rest) > LONGEST_LINE:
+            whole.append(self._rest)
+            self._rest = b""
         for line in whole:
-            self._say(line)
-        if len(self._rest) > LONGEST_LINE:
-            self._say(self._rest)
-            self._rest = b""
-
-    def finish(self) -> None:
-        if self._rest:
-            self._say(self._rest)
-            self._rest = b""
-
-    def _say(self, line: bytes) -> None:
-        text = line[:LONGEST_LINE].decode("utf-8", "backslashreplace").strip()
-        if not text:
-            return
-        self.last = [*self.last, text][-_LAST_WORDS:]
-        self._count += 1
-        if self._count <= MOST_LINES:
-            self._on_line(text)
+            text = line[:LONGEST_LINE].decode("utf-8", "backslashreplace").strip()
+            if text and self._count < MOST_LINES:
+                self._count += 1
+                self._on_line(text)
 
 
-def _relay(stream: IO[bytes], lines: _Lines, *, deadline: float) -> None:
-    """Pass on what comes until the program has closed its end.
+class _Relay:
+    """The pipes from a program, passed on line by line."""
 
-    Raises:
-        TimeoutError: It has not by the deadline.
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._streams: list[IO[bytes]] = []
+
+    def close(self) -> None:
+        for stream in self._streams:
+            stream.close()
+        self._selector.close()
+
+    def add(self, stream: IO[bytes] | None, on_line: Callable[[str], None]) -> None:
+        if stream is not None:
+            self._streams.append(stream)
+            self._selector.register(stream, selectors.EVENT_READ, _Lines(on_line))
+
+    def until(self, has_ended: Callable[[], bool], *, deadline: float) -> None:
+        """Pass on what comes until the program has ended and nothing more is in the pipes.
+
+        What it started may keep the pipes open after its end; that is not waited for.
+
+        Raises:
+            TimeoutError: It has not ended by the deadline.
+            Interrupted: Our client hung up.
+        """
+        while not has_ended():
+            if time.monotonic() > deadline:
+                raise TimeoutError
+            require_client()
+            if self._selector.get_map():
+                self.pass_on(min(_PATIENCE, max(0.0, deadline - time.monotonic())))
+            else:
+                time.sleep(0.01)  # it closed its ends and is about to end
+        while self.pass_on(0):
+            pass
+
+    def pass_on(self, wait: float) -> bool:
+        """Pass on what comes within some seconds, and tell whether anything did."""
+        ready = self._selector.select(wait)
+        for key, _ in ready:
+            data = os.read(key.fd, 65536)
+            key.data.feed(data)
+            if not data:
+                self._selector.unregister(key.fileobj)
+        return bool(ready)
+
+
+def _end(process: subprocess.Popen[bytes], relay: _Relay) -> None:
+    """Ask the program to end, give it time, and then end all that it started.
+
+    A second signal to us cuts the time short.
     """
-    while True:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        require_client()
-        if not select.select([stream], [], [], min(left, 0.5))[0]:
-            continue
-        data = os.read(stream.fileno(), 65536)
-        if not data:
-            lines.finish()
-            return
-        lines.feed(data)
-
-
-def _end(process: subprocess.Popen[bytes], lines: _Lines) -> None:
-    """Ask the program to end, wait, and then end its whole group."""
-    # The program alone: it knows best what to do with those that it started. For one that another
-    # user runs (sudo) there may be no permission; it ends by itself and cleans up then.
+    # The program alone: it knows best what to do with those that it started. One that another user
+    # runs (sudo) may be out of our reach: it is waited for as long, ends by itself and cleans up.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         process.send_signal(signal.SIGTERM)
     deadline = time.monotonic() + GRACE_SECONDS
-    assert process.stdout is not None  # noqa: S101 - for the type checker
-    while process.poll() is None and time.monotonic() < deadline:
-        if select.select([process.stdout], [], [], 0.05)[0]:
-            with contextlib.suppress(OSError, CertgrinderdError):
-                lines.feed(os.read(process.stdout.fileno(), 65536))
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(1)
+    try:
+        while process.poll() is None and time.monotonic() < deadline:
+            if not relay.pass_on(0.05):
+                time.sleep(0.01)
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
