@@ -190,7 +190,25 @@ def _add_options(parser: _Parser, options: Iterable[Option]) -> None:
             )
 
 
-def _parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> Parsed:
+def _require_known_options(parser: _Parser, words: Sequence[str]) -> None:
+    """Name an option that doesn't exist; argparse would stumble over the word behind it first."""
+    known = {flag for option in OPTIONS.values() for flag in option.flags} | {"--help", "--version"}
+    commands = {command.words[0] for command in COMMANDS}
+    for word in words:
+        if word in commands:
+            return
+        name = word.partition("=")[0]
+        if name.startswith("--") and name != "--" and name not in known:
+            import difflib
+
+            near = difflib.get_close_matches(name, known, n=1)
+            parser.error(
+                f"there is no option {name}" + (f": did you mean {near[0]}?" if near else "")
+            )
+
+
+def _parse(parser: _Parser, words: Sequence[str]) -> Parsed:
+    _require_known_options(parser, words)
     found = vars(parser.parse_args(list(words)))
     command = tuple(found[name] for name in ("word0", "word1") if found.get(name))
     if found.get("version"):

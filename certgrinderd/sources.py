@@ -136,7 +136,7 @@ def _yaml_items(text: str, *, path: str) -> Iterator[tuple[object, object, int]]
     try:
         loader = Loader(text)
         root = loader.get_single_node()
-        if root is None:
+        if root is None or root.tag == "tag:yaml.org,2002:null":
             return
         if not isinstance(root, yaml.MappingNode):
             raise ConfigurationError(

@@ -6,6 +6,7 @@ import logging
 import logging.handlers
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from certgrinderd.errors import ConfigurationError
@@ -99,6 +100,9 @@ def _syslog_handler(socket: str, facility: str) -> logging.Handler:
             )
         address = (host.strip("[]"), int(port))
     try:
+        # The handler itself, like openlog(3), says nothing when there is no socket.
+        if isinstance(address, str) and not Path(address).is_socket():
+            raise ConfigurationError(f"syslog-socket: {address} is not a socket")
         handler = logging.handlers.SysLogHandler(address, number)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -19,18 +19,26 @@ from tests.testbed.server import wait_until
 from tests.testbed.service import Service
 from tests.testbed.sshd import Sshd
 
-NAME = "interrupted.example.test"
-DOMAINSETS = {"CERTGRINDERD_DOMAINSETS": NAME}
+NAMES = ["interrupted.example.test", "www.interrupted.example.test"]
+DOMAINSETS = {"CERTGRINDERD_DOMAINSETS": ",".join(NAMES)}
 
 
 class SlowHooks:
-    """An auth hook that waits for ever once it has started, and a cleanup hook that tells."""
+    """An auth hook that waits for ever at the second name, and a cleanup hook that tells.
+
+    certbot forgets about a challenge whose auth hook has not ended, so the first one counts.
+    """
 
     def __init__(self, service: Service, folder: Path) -> None:
+        self.done = folder / "done"
         self.started = folder / "started"
         self.cleaned = folder / "cleaned"
-        auth = service.write_hook("auth", f"touch {self.started}", "sleep 600")
-        cleanup = service.write_hook("cleanup", f'printf "%s" "$CERTBOT_DOMAIN" >{self.cleaned}')
+        auth = service.write_hook(
+            "auth",
+            f"if [ -e {self.done} ]; then touch {self.started}; exec sleep 600; fi",
+            f'printf "%s" "$CERTBOT_DOMAIN" >{self.done}',
+        )
+        cleanup = service.write_hook("cleanup", f'printf "%s" "$CERTBOT_DOMAIN" >>{self.cleaned}')
         service.configure(auth_hook=str(auth), cleanup_hook=str(cleanup), web_root=None)
 
     def wait(self) -> None:
@@ -53,25 +61,25 @@ def hooks(service: Service, tmp_path: Path) -> SlowHooks:
 
 
 def require_clean(service: Service, hooks: SlowHooks) -> None:
-    """The cleanup hook ran, no private folder is left, and the queue is free again."""
+    """The cleanup hook ran, no private folder or hook is left, and the queue is free again."""
     wait_until(lambda: not list(service.temp_dir.iterdir()), timeout=30, what="the folder is gone")
-    assert hooks.cleaned.read_text() == NAME
+    assert hooks.cleaned.read_text() == hooks.done.read_text()
     service.configure(lock_timeout=0, auth_hook="/bin/false")
-    answer = service.run("get", "certificate", stdin=make_csr([NAME]).pem, environment=DOMAINSETS)
+    answer = service.run("get", "certificate", stdin=make_csr(NAMES).pem, environment=DOMAINSETS)
     assert answer.returncode == 4, "the lock is free, so it comes as far as the hook that fails"
 
 
 def send_request(process: subprocess.Popen[bytes]) -> None:
     """Write a CSR to standard input, and close it."""
     assert process.stdin is not None
-    process.stdin.write(make_csr([NAME]).pem)
+    process.stdin.write(make_csr(NAMES).pem)
     process.stdin.close()
     process.stdin = None  # for communicate()
 
 
 def test_client_hangs_up(service: Service, hooks: SlowHooks) -> None:
     """When ssh is killed while a hook runs, the run ends and cleans up."""
-    with service.add_client(NAME).popen("get certificate") as ssh:
+    with service.add_client(",".join(NAMES)).popen("get certificate") as ssh:
         send_request(ssh)
         hooks.wait()
         os.killpg(ssh.pid, signal.SIGKILL)
@@ -96,14 +104,14 @@ def test_signal(service: Service, hooks: SlowHooks, number: signal.Signals) -> N
 def test_issuance_timeout(service: Service, hooks: SlowHooks) -> None:
     """A hook that takes longer than issuance-timeout is ended, and cleaned up after."""
     service.configure(issuance_timeout=5)
-    answer = service.run("get", "certificate", stdin=make_csr([NAME]).pem, environment=DOMAINSETS)
+    answer = service.run("get", "certificate", stdin=make_csr(NAMES).pem, environment=DOMAINSETS)
     assert (answer.returncode, answer.stdout) == (4, b"")
     assert b"took longer than 5 seconds" in answer.stderr
     assert b"Traceback" not in answer.stderr
     require_clean(service, hooks)
 
 
-def test_client_hangs_up_in_the_queue(service: Service, hooks: SlowHooks, tmp_path: Path) -> None:
+def test_client_hangs_up_in_the_queue(service: Service, hooks: SlowHooks) -> None:
     """Whoever leaves while it waits for others gives up its place, and nothing of it runs."""
     with service.popen("get", "certificate", environment=DOMAINSETS) as first:
         send_request(first)

@@ -39,7 +39,7 @@ class Service:
         self.temp_dir.mkdir()
         # What hooks and certbot need and no setting says.
         self.environment = {
-            "HOME": str(pyz.parent.parent / "home"),
+            "HOME": str(sshd.directory / "home"),
             "REQUESTS_CA_BUNDLE": str(pebble.ca_file),
             "CERTGRINDERD_NSUPDATE_KEY": str(named.key_file),
             "CERTGRINDERD_NSUPDATE_PORT": str(named.port),

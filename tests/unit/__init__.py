@@ -1,0 +1,1 @@
+"""Fast tests without servers: what each module promises by itself."""
