@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from certgrinderd.config import OPTIONS, Option
-from certgrinderd.errors import UsageError, WordRefused
+from certgrinderd.errors import ConfigurationError, UsageError, WordRefused
 from certgrinderd.kinds import Value
 
 DESCRIPTION = (
@@ -131,10 +131,12 @@ def parse_client(words: Sequence[str]) -> Parsed:
     """Read a client's command line: its options and its commands, and nothing else.
 
     Raises:
-        WordRefused: There is something else.
-        ConfigurationError: The value of an option is none.
+        WordRefused: There is something else, or the value of an option is none.
     """
-    return _parse(build_parser(client=True), words)
+    try:
+        return _parse(build_parser(client=True), words)
+    except ConfigurationError as error:
+        raise WordRefused(str(error)) from error
 
 
 def build_parser(*, client: bool = False) -> _Parser:

@@ -43,25 +43,31 @@ def separate(argv: Sequence[str], original_command: str | None) -> Words:
     Returns:
         When argv ends with exactly the client's words, the words before them are the admin's.
         Otherwise all of argv is; the caller must refuse a command among the admin's words then.
-
-    Raises:
-        WordRefused: A client's word has a character that is not plain.
+        What the client's words are made of is not looked at; see require_plain.
     """
     if original_command is None:
         return Words(tuple(argv), None)
-    if len(original_command) > LONGEST_COMMAND:
-        raise WordRefused(f"the command is longer than {LONGEST_COMMAND} characters")
     # As sh splits an unquoted variable (IFS is space, tab, newline), not as str.split() does.
     client = tuple(word for word in re.split("[ \t\n]+", original_command) if word)
-    for word in client:
-        if not _PLAIN.fullmatch(word):
-            raise WordRefused(
-                f"the word {word!r} has other characters than letters, digits and _./:=+@%,-"
-            )
     count = len(client)
     if count and tuple(argv[-count:]) == client:
         return Words(tuple(argv[:-count]), client)
     return Words(tuple(argv), client)
+
+
+def require_plain(words: Sequence[str]) -> None:
+    """Require that no shell can have changed a client's words, and that there are not too many.
+
+    Raises:
+        WordRefused: A word has a character that is not plain, or all together are too long.
+    """
+    if sum(map(len, words)) > LONGEST_COMMAND:
+        raise WordRefused(f"the command is longer than {LONGEST_COMMAND} characters")
+    for word in words:
+        if not _PLAIN.fullmatch(word):
+            raise WordRefused(
+                f"the word {word!r} has other characters than letters, digits and _./:=+@%,-"
+            )
 
 
 def require_client_options(words: Sequence[str]) -> None:

@@ -71,12 +71,7 @@ class Certgrinderd:
         self.conf: dict[str, Value] = settings.values()
         self._origins = configuration.origins
         self._is_client = is_client
-        log.configure(
-            level=settings.log_level,
-            syslog_socket=settings.syslog_socket,
-            syslog_facility=settings.syslog_facility,
-            client=is_client,
-        )
+        log.configure(settings, client=is_client)
 
     @property
     def _settings(self) -> Settings:

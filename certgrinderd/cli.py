@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from certgrinderd import __version__, arguments, boundary
-from certgrinderd.errors import CertgrinderdError, Interrupted, UsageError, WordRefused
+from certgrinderd.errors import (
+    CertgrinderdError,
+    Interrupted,
+    RequestRefused,
+    UsageError,
+    WordRefused,
+)
 
 if TYPE_CHECKING:
     from certgrinderd.certgrinderd import Certgrinderd
@@ -47,21 +53,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     os.umask(0o077)
     _end_on_signals()
+    words = boundary.separate(
+        sys.argv[1:] if argv is None else argv, os.environ.get("SSH_ORIGINAL_COMMAND")
+    )
     try:
-        request = _read_command_line(sys.argv[1:] if argv is None else argv, os.environ)
-        _run(request)
+        _run(_read(words))
     except CertgrinderdError as error:
-        _log("ERROR", str(error))
+        _log_end(words, "ERROR", str(error), refused=isinstance(error, RequestRefused))
         return error.exit_code
     except Interrupted as error:
-        _log("ERROR", str(error))
+        _log_end(words, "ERROR", str(error))
         return error.exit_code
     except BrokenPipeError:
         # Nobody reads our answer. Python would complain once more when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 128 + signal.SIGPIPE
     except Exception as error:  # noqa: BLE001 - nobody is shown a traceback
-        _log_unforeseen(error)
+        _log_unforeseen(words, error)
         return 1
     return 0
 
@@ -74,10 +82,10 @@ def _end_on_signals() -> None:
         signal.signal(number, end)
 
 
-def _read_command_line(argv: Sequence[str], environment: Mapping[str, str]) -> _Request:
-    words = boundary.separate(argv, environment.get("SSH_ORIGINAL_COMMAND"))
+def _read(words: boundary.Words) -> _Request:
     if words.client is None:
         return _Request(arguments.parse_admin(words.admin), None)
+    boundary.require_plain(words.client)
     boundary.require_client_options(words.client)
     try:
         admin = arguments.parse_admin_options(words.admin)
@@ -112,6 +120,8 @@ def _run_configured(request: _Request) -> None:
     configuration = _configuration(request)
     server = Certgrinderd.for_request(configuration, is_client=request.is_client)
     command = request.parsed.command
+    if request.is_client:
+        _log_request(command)
     if command == ("certbot",):
         _run_certbot(configuration, request.parsed.rest)
         return
@@ -125,17 +135,32 @@ def _run_configured(request: _Request) -> None:
     commands[command](server)
 
 
+def _log_request(command: tuple[str, ...]) -> None:
+    import logging
+
+    from certgrinderd.system.session import client_of
+
+    logger = logging.getLogger("certgrinderd")
+    logger.info("%s asks: %s", client_of(os.environ), " ".join(command))
+
+
 def _configuration(request: _Request) -> Configuration:
     from certgrinderd import sources
 
-    voices = [sources.Source("command line", (request.admin or request.parsed).values)]
-    path = voices[0].values.get("config-file")
-    if path is not None:
-        voices.insert(0, _configuration_file(str(path)))
-    if request.is_client:
-        _require_permitted_server(sources.merge(*voices), request.parsed)
-        voices.append(sources.Source("client", request.parsed.values))
-    return sources.merge(*voices)
+    if request.admin is None:
+        return _admin_configuration(request.parsed)
+    admins = _admin_configuration(request.admin)
+    _require_permitted_server(admins, request.parsed)
+    return sources.override(admins, sources.Source("client", request.parsed.values))
+
+
+def _admin_configuration(parsed: arguments.Parsed) -> Configuration:
+    """What the admin says, in a file and on the command line."""
+    from certgrinderd import sources
+
+    line = sources.Source("command line", parsed.values)
+    path = parsed.values.get("config-file")
+    return sources.merge(*([] if path is None else [_configuration_file(str(path))]), line)
 
 
 def _configuration_file(path: str) -> Source:
@@ -178,22 +203,42 @@ def _run_certbot(configuration: Configuration, words: Sequence[str]) -> None:
         raise SystemExit(status)
 
 
-def _log(level: str, message: str) -> None:
-    """Log the end of a run, which may come before logging is configured."""
+def _log_end(words: boundary.Words, level: str, message: str, *, refused: bool = False) -> None:
+    """Log how a run ended, which may have been before its settings were known."""
     import logging
-
-    from certgrinderd.system import log
 
     logger = logging.getLogger("certgrinderd")
     if not logger.handlers:
-        log.configure(level="INFO", client="SSH_ORIGINAL_COMMAND" in os.environ)
+        _configure_log(words)
+    if refused and words.client is not None:
+        from certgrinderd.system.session import client_of
+
+        message = f"{message} ({client_of(os.environ)})"
     logger.log(logging.getLevelName(level), "%s", message)
 
 
-def _log_unforeseen(error: Exception) -> None:
+def _configure_log(words: boundary.Words) -> None:
+    """Log as the admin's settings say, so that refusals get to syslog; else to standard error."""
+    from certgrinderd.config import Settings
+    from certgrinderd.system import log
+
+    is_client = words.client is not None
+    try:
+        admin = arguments.parse_admin_options(words.admin) if is_client else None
+        settings = _admin_configuration(admin).settings if admin else Settings()
+        log.configure(settings, client=is_client)
+    except CertgrinderdError:
+        log.configure(Settings(), client=is_client)
+
+
+def _log_unforeseen(words: boundary.Words, error: Exception) -> None:
     import traceback
 
-    _log("CRITICAL", f"unforeseen {type(error).__name__}: {error}: please report this")
-    if "SSH_ORIGINAL_COMMAND" not in os.environ:
-        for line in "".join(traceback.format_exception(error)).splitlines():
-            _log("DEBUG", line)
+    from certgrinderd.system.log import FOR_ADMIN
+
+    name = type(error).__name__
+    _log_end(words, "CRITICAL", f"unforeseen {name}: {error} (please report this)")
+    import logging
+
+    for line in "".join(traceback.format_exception(error)).splitlines():
+        logging.getLogger("certgrinderd").debug("%s", line, extra=FOR_ADMIN)

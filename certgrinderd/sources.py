@@ -37,26 +37,33 @@ class Configuration:
 
 
 def merge(*sources: Source) -> Configuration:
-    """Let later sources win over earlier ones.
+    """Let later sources win over earlier ones, and all of them over the defaults."""
+    merged = Configuration(Settings(), dict.fromkeys(OPTIONS, "default"))
+    for source in sources:
+        merged = override(merged, source)
+    return merged
+
+
+def override(configuration: Configuration, source: Source) -> Configuration:
+    """Let a source win over a configuration.
 
     `staging` and `debug` are other words for a value of `acme-server-url` and `log-level`: in one
     source they beat it, and a later source's URL or level beats them.
     """
-    values: dict[str, Value] = {name: option.default for name, option in OPTIONS.items()}
-    origins = dict.fromkeys(OPTIONS, "default")
-    for source in sources:
-        given = dict(source.values)
-        for switch, target, meaning in (
-            ("staging", "acme-server-url", LETS_ENCRYPT_STAGING),
-            ("debug", "log-level", "DEBUG"),
-        ):
-            if given.get(switch):
-                given[target] = meaning
-            elif target in given and values[switch]:
-                given[switch] = False
-        values.update(given)
-        origins.update(dict.fromkeys(given, source.name))
-    return Configuration(Settings.from_values(values), origins)
+    values = configuration.settings.values()
+    given = dict(source.values)
+    for switch, target, meaning in (
+        ("staging", "acme-server-url", LETS_ENCRYPT_STAGING),
+        ("debug", "log-level", "DEBUG"),
+    ):
+        if given.get(switch):
+            given[target] = meaning
+        elif target in given and values[switch]:
+            given[switch] = False
+    return Configuration(
+        Settings.from_values({**values, **given}),
+        {**configuration.origins, **dict.fromkeys(given, source.name)},
+    )
 
 
 def option_named(name: object, *, where: str) -> Option:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from certgrinderd.config import Settings
 from certgrinderd.errors import ConfigurationError
 from certgrinderd.text import printable
 
@@ -40,19 +41,11 @@ def _not_for_admin_only(record: logging.LogRecord) -> bool:
     return not getattr(record, "for_admin", False)
 
 
-def configure(
-    *,
-    level: str,
-    syslog_socket: str | None = None,
-    syslog_facility: str | None = None,
-    client: bool = False,
-) -> None:
-    """Send this package's records to standard error, and to syslog if both settings are given.
+def configure(settings: Settings, *, client: bool = False) -> None:
+    """Send this package's records to standard error, and to syslog if both its settings are given.
 
     Args:
-        level: The least level that is shown.
-        syslog_socket: The path of a unix socket, or HOST:PORT for UDP.
-        syslog_facility: The name of a constant of SysLogHandler.
+        settings: For the least level that is shown, and syslog.
         client: Whether a client reads standard error.
 
     Raises:
@@ -68,13 +61,14 @@ def configure(
         stream.addFilter(_not_for_admin_only)
     close()
     _LOGGER.addHandler(stream)
-    _LOGGER.setLevel(level)
+    _LOGGER.setLevel(settings.log_level)
     _LOGGER.propagate = False
-    if syslog_socket is not None or syslog_facility is not None:
-        if syslog_socket is None or syslog_facility is None:
-            missing = "syslog-facility" if syslog_facility is None else "syslog-socket"
+    where, facility = settings.syslog_socket, settings.syslog_facility
+    if where is not None or facility is not None:
+        if where is None or facility is None:
+            missing = "syslog-facility" if facility is None else "syslog-socket"
             raise ConfigurationError(f"{missing} is not set: syslog needs that too")
-        _LOGGER.addHandler(_syslog_handler(syslog_socket, syslog_facility))
+        _LOGGER.addHandler(_syslog_handler(where, facility))
 
 
 def close() -> None:

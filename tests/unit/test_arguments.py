@@ -91,6 +91,8 @@ def test_value_that_is_none_names_the_option() -> None:
     """As in the file, with the option as it stands on the command line."""
     with pytest.raises(ConfigurationError, match="--lock-timeout: expected a whole number"):
         parse_admin(["--lock-timeout", "soon", "ping"])
+    with pytest.raises(WordRefused, match="--log-level: expected one of DEBUG"):
+        parse_client(["--log-level", "loud", "ping"])
 
 
 @pytest.mark.parametrize("words", FOR_CLIENTS)
