@@ -1,0 +1,161 @@
+"""Reads within bounds, private folders, and files that no symlink leads astray."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from certgrinderd.errors import ConfigurationError, MalformedInput
+from certgrinderd.system.files import private_directory, read_file, read_input, write_private
+
+
+def read_pipe(*chunks: bytes, close: bool = True, limit: int = 100, timeout: float = 5) -> bytes:
+    """Read what is written into a pipe, which may stay open."""
+    reader, writer = os.pipe()
+    try:
+        for chunk in chunks:
+            os.write(writer, chunk)
+        if close:
+            os.close(writer)
+        return read_input(reader, limit=limit, timeout=timeout, what="a thing")
+    finally:
+        os.close(reader)
+        if not close:
+            os.close(writer)
+
+
+def test_input_is_read_to_its_end() -> None:
+    """All of it, up to the limit and in whatever pieces."""
+    assert read_pipe() == b""
+    assert read_pipe(b"a", b"b\0", b"c") == b"ab\0c"
+    assert read_pipe(b"x" * 100) == b"x" * 100
+
+
+def test_input_beyond_the_limit_is_refused() -> None:
+    """One byte more is too much, also when there is no end of it."""
+    with pytest.raises(MalformedInput, match="more than 100 bytes on standard input"):
+        read_pipe(b"x" * 101)
+    with open("/dev/zero", "rb") as endless, pytest.raises(MalformedInput, match="more than 100"):
+        read_input(endless.fileno(), limit=100, timeout=5, what="a thing")
+
+
+def test_input_that_does_not_end_is_refused() -> None:
+    """A client that says nothing, or something and then nothing, is not waited for for ever."""
+    for chunks in ((), (b"half",)):
+        with pytest.raises(MalformedInput, match="did not end within 0.1 seconds: expected a thin"):
+            read_pipe(*chunks, close=False, timeout=0.1)
+
+
+def test_input_that_drips_is_refused() -> None:
+    """The limit is for all of it, not from one byte to the next."""
+    reader, writer = os.pipe()
+    stop = threading.Event()
+
+    def drip() -> None:
+        while not stop.wait(0.02):
+            os.write(writer, b"x")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        with pytest.raises(MalformedInput, match="did not end within"):
+            read_input(reader, limit=10**6, timeout=0.3, what="a thing")
+    finally:
+        stop.set()
+        thread.join()
+        os.close(reader)
+        os.close(writer)
+
+
+def test_input_that_can_not_be_read_is_refused(tmp_path: Path) -> None:
+    """A folder as standard input is an error, not a traceback."""
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(MalformedInput, match="cannot read standard input: Is a directory"):
+        read_input(descriptor, limit=10, timeout=1, what="a thing")
+    os.close(descriptor)
+
+
+def test_plain_files_are_read(tmp_path: Path) -> None:
+    """Up to the limit, through symlinks too: the admin names them."""
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 100)
+    (tmp_path / "link").symlink_to(path)
+    assert read_file(str(path), limit=100, named="n") == b"x" * 100
+    assert read_file(str(tmp_path / "link"), limit=100, named="n") == b"x" * 100
+    with pytest.raises(ConfigurationError, match=r"n: .*/file is larger than 99 bytes"):
+        read_file(str(path), limit=99, named="n")
+
+
+def test_what_is_no_plain_file_is_an_error(tmp_path: Path) -> None:
+    """A FIFO without a writer, a device, a folder, nothing: each at once, with the reason."""
+    os.mkfifo(tmp_path / "fifo")
+    for path, reason in (
+        (tmp_path / "fifo", "is not a plain file"),
+        (Path("/dev/zero"), "is not a plain file"),
+        (tmp_path, "Is a directory"),
+        (tmp_path / "nothing", "No such file or directory"),
+        (tmp_path / "n\0ul", "cannot read"),
+    ):
+        with pytest.raises(ConfigurationError, match=reason):
+            read_file(str(path), limit=100, named="n")
+
+
+def test_unreadable_file_is_an_error(tmp_path: Path) -> None:
+    """No permission, no traceback."""
+    path = tmp_path / "file"
+    path.touch(mode=0)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)  # root reads everything
+    try:
+        with pytest.raises(ConfigurationError, match="Permission denied"):
+            read_file(str(path), limit=100, named="n")
+    finally:
+        os.seteuid(user)
+
+
+def test_private_file_is_private_and_new(tmp_path: Path) -> None:
+    """Mode 0600 whatever the umask; what is there already is neither followed nor changed."""
+    target = tmp_path / "target"
+    (tmp_path / "link").symlink_to(target)
+    old = os.umask(0)
+    try:
+        write_private(tmp_path / "file", b"content")
+    finally:
+        os.umask(old)
+    assert (tmp_path / "file").read_bytes() == b"content"
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o600
+    for name in ("file", "link"):
+        with pytest.raises(FileExistsError):
+            write_private(tmp_path / name, b"other")
+    assert not target.exists()
+    assert (tmp_path / "file").read_bytes() == b"content"
+
+
+def test_private_directory_is_removed_on_every_way_out(tmp_path: Path) -> None:
+    """With all that is in it, also when an error or a signal ends the run."""
+    for error in (None, ValueError, KeyboardInterrupt):
+        try:
+            with private_directory(str(tmp_path)) as path:
+                assert path.parent == tmp_path
+                assert stat.S_IMODE(path.stat().st_mode) == 0o700
+                (path / "folder").mkdir()
+                (path / "folder/file").touch()
+                if error:
+                    raise error
+        except (ValueError, KeyboardInterrupt):
+            pass
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_private_directory_needs_its_parent(tmp_path: Path) -> None:
+    """A temp-dir that isn't there is an error that names the setting."""
+    with (
+        pytest.raises(ConfigurationError, match=r"temp-dir: .*No such file"),
+        private_directory(str(tmp_path / "nothing")),
+    ):
+        pytest.fail("made in a folder that does not exist")
