@@ -189,7 +189,7 @@ class Certgrinderd:
 
     @staticmethod
     def save_csr(csr: x509.CertificateSigningRequest, path: str) -> None:
-        """Write a CSR in PEM to a new file that only its owner can read.
+        """Write a CSR in PEM to a file that only its owner can read, in place of what was there.
 
         Args:
             csr: The CSR.
@@ -201,6 +201,7 @@ class Certgrinderd:
 
         from certgrinderd.system.files import write_private
 
+        Path(path).unlink(missing_ok=True)
         write_private(Path(path), csr.public_bytes(serialization.Encoding.PEM))
 
     def get_certbot_command(

@@ -171,3 +171,5 @@ def _end(process: subprocess.Popen[bytes], relay: _Relay) -> None:
     finally:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(1)
