@@ -207,14 +207,15 @@ def _log_end(words: boundary.Words, level: str, message: str, *, refused: bool =
     """Log how a run ended, which may have been before its settings were known."""
     import logging
 
-    logger = logging.getLogger("certgrinderd")
-    if not logger.handlers:
+    from certgrinderd.system import log
+
+    if not log.is_configured():
         _configure_log(words)
     if refused and words.client is not None:
         from certgrinderd.system.session import client_of
 
         message = f"{message} ({client_of(os.environ)})"
-    logger.log(logging.getLevelName(level), "%s", message)
+    logging.getLogger("certgrinderd").log(logging.getLevelName(level), "%s", message)
 
 
 def _configure_log(words: boundary.Words) -> None:
@@ -224,8 +225,8 @@ def _configure_log(words: boundary.Words) -> None:
 
     is_client = words.client is not None
     try:
-        admin = arguments.parse_admin_options(words.admin) if is_client else None
-        settings = _admin_configuration(admin).settings if admin else Settings()
+        parse = arguments.parse_admin_options if is_client else arguments.parse_admin
+        settings = _admin_configuration(parse(words.admin)).settings
         log.configure(settings, client=is_client)
     except CertgrinderdError:
         log.configure(Settings(), client=is_client)

@@ -17,6 +17,7 @@ from certgrinderd.text import printable
 FOR_ADMIN = {"for_admin": True}
 
 _LOGGER = logging.getLogger("certgrinderd")
+_handlers: list[logging.Handler] = []
 
 
 class _Formatter(logging.Formatter):
@@ -60,7 +61,7 @@ def configure(settings: Settings, *, client: bool = False) -> None:
     if client:
         stream.addFilter(_not_for_admin_only)
     close()
-    _LOGGER.addHandler(stream)
+    _add(stream)
     _LOGGER.setLevel(settings.log_level)
     _LOGGER.propagate = False
     where, facility = settings.syslog_socket, settings.syslog_facility
@@ -68,14 +69,25 @@ def configure(settings: Settings, *, client: bool = False) -> None:
         if where is None or facility is None:
             missing = "syslog-facility" if facility is None else "syslog-socket"
             raise ConfigurationError(f"{missing} is not set: syslog needs that too")
-        _LOGGER.addHandler(_syslog_handler(where, facility))
+        _add(_syslog_handler(where, facility))
+
+
+def is_configured() -> bool:
+    """Whether records go anywhere yet."""
+    return bool(_handlers)
 
 
 def close() -> None:
-    """Take all handlers off again."""
-    for handler in list(_LOGGER.handlers):
+    """Send records nowhere again."""
+    while _handlers:
+        handler = _handlers.pop()
         _LOGGER.removeHandler(handler)
         handler.close()
+
+
+def _add(handler: logging.Handler) -> None:
+    _handlers.append(handler)
+    _LOGGER.addHandler(handler)
 
 
 def _syslog_handler(socket: str, facility: str) -> logging.Handler:

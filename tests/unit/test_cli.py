@@ -1,0 +1,234 @@
+"""From a command line to an exit status, in one process."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from certgrinderd import __version__, cli
+from certgrinderd.errors import Interrupted
+from certgrinderd.system import log
+from tests.testbed.csr import make_csr
+
+ERROR_LINE = re.compile(r"\S+ \S+ \S+ certgrinderd (ERROR|CRITICAL) (.+)\n")
+
+
+@pytest.fixture(autouse=True)
+def _restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Signals, umask and logging are the process's own again; no session of sshd shines through."""
+    for name in ("SSH_ORIGINAL_COMMAND", "SSH_CONNECTION", "CERTGRINDERD_DOMAINSETS"):
+        monkeypatch.delenv(name, raising=False)
+    numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+    handlers = [signal.getsignal(number) for number in numbers]
+    umask = os.umask(0o022)
+    log.close()
+    yield
+    log.close()
+    os.umask(umask)
+    for number, handler in zip(numbers, handlers, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def csr_file(tmp_path: Path) -> Path:
+    """A good CSR for a.example."""
+    path = tmp_path / "csr.pem"
+    path.write_bytes(make_csr(["a.example"]).pem)
+    return path
+
+
+def one_error(capsys: pytest.CaptureFixture[str]) -> str:
+    """What the one line on standard error says; nothing is on standard output."""
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    found = ERROR_LINE.fullmatch(captured.err)
+    assert found, captured.err
+    return found[2]
+
+
+@pytest.mark.parametrize("words", [["version"], ["--version"], ["-d", "version"]])
+def test_version(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    """On standard output."""
+    assert cli.main(words) == 0
+    assert capsys.readouterr() == (f"certgrinderd {__version__}\n", "")
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """The command and the options give the same text, on standard output."""
+    assert cli.main(["help"]) == 0
+    text = capsys.readouterr().out
+    for option in ("-h", "--help"):
+        with pytest.raises(SystemExit) as caught:
+            cli.main([option])
+        assert caught.value.code == 0
+        assert capsys.readouterr() == (text, "")
+    assert text.startswith("usage: certgrinderd ")
+
+
+def test_words_of_the_process_are_the_default(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the console script calls it."""
+    monkeypatch.setattr(sys, "argv", ["certgrinderd", "ping"])
+    assert cli.main() == 0
+    assert capsys.readouterr().out == "pong\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        pytest.param([], "there is no command, such as get certificate", id="nothing"),
+        pytest.param(["-d"], "there is no command", id="no command"),
+        pytest.param(["pong"], "invalid choice: 'pong'", id="unknown command"),
+        pytest.param(["show"], "required", id="half a command"),
+        pytest.param(
+            ["-f", "/nonexistent/conf", "show", "configuration"],
+            "config-file: cannot read /nonexistent/conf: No such file or directory",
+            id="no file",
+        ),
+        pytest.param(
+            ["-f", "/dev/zero", "show", "configuration"], "not a plain file", id="a device"
+        ),
+        pytest.param(["-f", "/", "show", "configuration"], "Is a directory", id="a folder"),
+        pytest.param(
+            ["--csr-file", "/nonexistent/csr", "show", "csr"],
+            "csr-file: cannot read /nonexistent/csr: No such file or directory",
+            id="no CSR",
+        ),
+        pytest.param(["-l", "x", "show", "configuration"], "--log-level: expected one", id="level"),
+    ],
+)
+def test_mistake_of_the_admin(
+    capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    """Exit status 2 and one clear line."""
+    assert cli.main(words) == 2
+    assert message in one_error(capsys)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(b"log-level: \xff", "is not UTF-8", id="bytes"),
+        pytest.param(b"#" * 65537, "is larger than 65536 bytes", id="too large"),
+        pytest.param(b"a: b", "line 1: there is no option 'a'", id="unknown key"),
+    ],
+)
+def test_bad_configuration_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, content: bytes, message: str
+) -> None:
+    """It is named, with what is wrong."""
+    path = tmp_path / "conf"
+    path.write_bytes(content)
+    assert cli.main(["--config-file", str(path), "show", "configuration"]) == 2
+    said = one_error(capsys)
+    assert str(path) in said
+    assert message in said
+
+
+def test_empty_configuration_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """It is an empty configuration."""
+    path = tmp_path / "conf"
+    path.touch()
+    assert cli.main(["-c", str(path), "show", "configuration"]) == 0
+    assert "lock-timeout: 300  # default\n" in capsys.readouterr().out
+
+
+def test_command_line_beats_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """And each value says where it is from."""
+    path = tmp_path / "conf"
+    path.write_text("log-level: INFO\nlock-timeout: 5\n")
+    assert cli.main(["-f", str(path), "-l", "warning", "show", "configuration"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "log-level: WARNING  # command line" in lines
+    assert "lock-timeout: 5  # configuration file" in lines
+    assert f"# config-file: {path}  # command line" in lines
+
+
+def test_show_csr_says_whether_it_is_permitted(
+    capsys: pytest.CaptureFixture[str], csr_file: Path
+) -> None:
+    """By which domainset, or what is missing."""
+    for sets, said in (
+        ("b.example;a.example,c.example", "yes, by the domainset a.example,c.example"),
+        ("b.example", "Names missing there:     a.example"),
+    ):
+        assert cli.main(["--domainsets", sets, "--csr-file", str(csr_file), "show", "csr"]) == 0
+        assert said in capsys.readouterr().out
+    assert cli.main(["--csr-file", str(csr_file), "show", "csr"]) == 0
+    assert "no, this client has no domainsets" in capsys.readouterr().out
+
+
+def test_show_csr_of_a_malformed_request(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """What can be read is shown, and why the client may not have it."""
+    path = tmp_path / "csr"
+    path.write_bytes(make_csr(["a.example"], common_names=["b.example"]).pem)
+    assert cli.main(["--domainsets", "a.example", "--csr-file", str(path), "show", "csr"]) == 0
+    assert "no, the CN b.example is not among the" in capsys.readouterr().out
+
+
+def test_unforeseen_error_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No traceback but at DEBUG, and never one for a client."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("line one\nline two")
+
+    monkeypatch.setattr(cli, "_run", fail)
+    assert cli.main(["ping"]) == 1
+    said = one_error(capsys)
+    assert said == r"unforeseen RuntimeError: line one\nline two (please report this)"
+
+    log.close()
+    assert cli.main(["--debug", "ping"]) == 1
+    traceback = capsys.readouterr().err
+    assert "DEBUG Traceback" in traceback
+    log.close()
+    monkeypatch.setenv("SSH_ORIGINAL_COMMAND", "--debug ping")
+    assert cli.main(["--debug", "ping"]) == 1
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_signal_is_an_exit_status(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """128 plus its number."""
+
+    def end(*_: object) -> None:
+        raise Interrupted("ended by SIGTERM", signal.SIGTERM)
+
+    monkeypatch.setattr(cli, "_run", end)
+    assert cli.main(["ping"]) == 143
+    assert one_error(capsys) == "ended by SIGTERM"
+
+
+def test_refusal_names_the_client(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With its address and, if sshd tells, its key: as ssh-keygen shows it."""
+    info = tmp_path / "auth"
+    info.write_text(
+        "publickey ssh-ed25519 "
+        "AAAAC3NzaC1lZDI1NTE5AAAAIOegnR+qnK2FEoaSrVwHgCIxjFkVEbW4VO31/Hd2mAwk\n"
+    )
+    monkeypatch.setenv("SSH_ORIGINAL_COMMAND", "ping;id")
+    monkeypatch.setenv("SSH_CONNECTION", "2001:db8::7 5022 2001:db8::1 22")
+    monkeypatch.setenv("SSH_USER_AUTH", str(info))
+    assert cli.main([]) == 3
+    said = one_error(capsys)
+    fingerprint = "SHA256:whSkszNFVz7yM0j9NDxw1SFVIOIpeIsQBtMBaXY7VdI"
+    assert said.endswith(f"(client 2001:db8::7, key {fingerprint})")
+    for content in (b"", b"publickey x", b"publickey x ***", b"\xff", b"password"):
+        log.close()
+        info.write_bytes(content)
+        assert cli.main([]) == 3
+        assert one_error(capsys).endswith("(client 2001:db8::7)")
