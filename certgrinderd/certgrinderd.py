@@ -108,16 +108,20 @@ class Certgrinderd:
     def _read_csr(self, path: str = "") -> x509.CertificateSigningRequest:
         from certgrinderd.pki import csr
 
-        return csr.parse_csr(self._read(path or None, named="csr-file", what=csr.EXPECTED))
+        data = self._read(path or None, named="csr-file", what=csr.EXPECTED)
+        return csr.parse_csr(data, key_types=self._settings.allow_key_types)
 
     def _chain_for(self, csr: x509.CertificateSigningRequest) -> bytes:
         from certgrinderd import policy
         from certgrinderd.issuance import attempts
         from certgrinderd.pki.csr import requested_names
+        from certgrinderd.pki.extensions import ignored
 
         settings = self._settings
         requested = requested_names(csr)
         policy.require_permitted(requested, self._domainsets(), max_names=settings.max_names)
+        if passed_over := ignored(csr):
+            logger.info("CAs do not heed this part of the CSR: %s", ", ".join(passed_over))
         return attempts.obtain(csr, requested, settings)
 
     def process_csr(self, csrpath: str = "") -> None:
@@ -424,8 +428,11 @@ def _read_input(path: str | None, settings: Settings, *, named: str, what: str) 
 
 
 def _read_stdin(settings: Settings, *, what: str) -> bytes:
+    from certgrinderd.errors import MalformedInput
     from certgrinderd.system.files import read_input
 
+    if sys.stdin is None:
+        raise MalformedInput(f"standard input is closed: expected {what}")
     return read_input(
         sys.stdin.fileno(),
         limit=settings.max_input_size,

@@ -117,6 +117,12 @@ class Settings:
         TEXT,
         ("-z",),
     )
+    allow_key_types: tuple[str, ...] = _option(
+        "The types of keys that clients may get certificates for: rsa, ecdsa, ed25519, as a YAML "
+        "list or separated by commas. Public CAs do not sign ed25519.",
+        ("rsa", "ecdsa"),
+        kinds.KEYS,
+    )
     auth_hook: str = _option(
         "The command that prepares a challenge: a path, or a name in the folder hooks/ next to "
         "the program or inside it, and arguments if it needs any.",

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+KEY_TYPES = ("rsa", "ecdsa", "ed25519")
 
 Value = str | int | bool | tuple[str, ...] | None
 
@@ -70,6 +71,16 @@ def _level(value: object) -> str:
     return level
 
 
+def _key_types(value: object) -> tuple[str, ...]:
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list) or not items:
+        raise ValueError
+    names = tuple(_text(item).strip().lower() for item in items)
+    if not set(names) <= set(KEY_TYPES):
+        raise ValueError
+    return names
+
+
 def _number(smallest: int, largest: int) -> Callable[[object], int]:
     def parse(value: object) -> int:
         if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value, re.ASCII):
@@ -117,5 +128,6 @@ URL = Kind("a URL that starts with https://", _url)
 URLS = Kind("a list of URLs that start with https://", _urls)
 FLAG = Kind("true or false", _flag)
 LEVEL = Kind("one of " + ", ".join(LOG_LEVELS), _level)
+KEYS = Kind("a list of " + ", ".join(KEY_TYPES), _key_types)
 CHAIN = Kind("the name of a chain, such as ISRG_Root_X1", _chain_name)
 FACILITY = Kind("a facility of syslog, such as LOG_USER or LOG_LOCAL0", _facility)

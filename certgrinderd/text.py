@@ -17,3 +17,8 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(
         lambda found: found[0].encode("unicode_escape", "surrogatepass").decode("ascii"), text
     )
+
+
+def quoted(text: str, *, longest: int = 80) -> str:
+    """Return the text in quotes, for a message: a long one is cut, odd characters are escapes."""
+    return repr(text if len(text) <= longest else text[:longest] + "…")

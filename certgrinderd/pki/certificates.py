@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 
 from certgrinderd.errors import MalformedInput, UnexpectedChain
 from certgrinderd.pki.names import DnsName, MalformedName
+from certgrinderd.pki.pem import require_no_private_key
+from certgrinderd.text import quoted
 
 EXPECTED = "a certificate chain in PEM, the leaf first"
 
@@ -29,23 +31,29 @@ def split_pem(data: bytes) -> list[bytes]:
 
 
 def parse_certificate(pem: bytes) -> x509.Certificate:
-    """Read one certificate in PEM.
+    """Read one certificate in PEM, so far that all its parts but the extensions can be read.
 
     Raises:
         MalformedInput: It is none.
     """
     try:
-        return x509.load_pem_x509_certificate(pem)
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise MalformedInput(f"a PEM block holds no valid certificate: {error}") from error
+        certificate = x509.load_pem_x509_certificate(pem)
+        # These are read when they are asked for, which is too late for an error.
+        certificate.public_key()
+        _ = certificate.subject, certificate.issuer
+    except (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
+        reason = quoted(str(error), longest=200)
+        raise MalformedInput(f"a PEM block holds no valid certificate: {reason}") from error
+    return certificate
 
 
 def parse_chain(data: bytes) -> list[x509.Certificate]:
     """Read all certificates of a PEM text, in their order.
 
     Raises:
-        MalformedInput: There is none, or one that can't be read.
+        MalformedInput: There is none, one that can't be read, or a private key.
     """
+    require_no_private_key(data, expected=EXPECTED)
     blocks = split_pem(data)
     if not blocks:
         found = "nothing" if not data.strip() else "no PEM block labelled CERTIFICATE"
@@ -63,7 +71,7 @@ def names_of(certificate: x509.Certificate) -> list[x509.GeneralName]:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
         return []
-    except x509.DuplicateExtension as error:
+    except (TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise ValueError(str(error)) from error
     return list(found.value)
 

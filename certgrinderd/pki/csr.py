@@ -2,103 +2,169 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
+from collections.abc import Collection
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import NameOID
 
 from certgrinderd.errors import MalformedInput
+from certgrinderd.pki import extensions, keys, pem
 from certgrinderd.pki.names import DnsName, RequestedNames
+from certgrinderd.text import quoted
 
 EXPECTED = "a certificate signing request in PEM"
 
-# RFC 7468 section 2. Labels are those of real blocks; the text around blocks may be anything.
-_BEGIN = re.compile(rb"-----BEGIN ([!-~]+(?: [!-~]+)*)-----")
-_BLOCK = re.compile(
-    rb"-----BEGIN ((?:NEW )?CERTIFICATE REQUEST)-----\s*([A-Za-z0-9+/=\s]*)-----END \1-----"
-)
-_EXTENSION_REQUEST = x509.ObjectIdentifier("1.2.840.113549.1.9.14")  # RFC 2985 section 5.4.2
-_MICROSOFT_EXTENSIONS = x509.ObjectIdentifier("1.3.6.1.4.1.311.2.1.14")
+_LABELS = ("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST")
+_FROM_DER = "openssl req -inform DER -in FILE -outform PEM"
+_VERSION_1 = b"\x02\x01\x00"
+
+LONGEST_COMMON_NAME = 64  # RFC 5280 appendix A.1, ub-common-name
+# RFC 5280 section 4.1.2.4 wants the first two; CAs read the others in more than one way.
+_UTF8_STRING, _PRINTABLE_STRING, _IA5_STRING = 0x0C, 0x13, 0x16
 
 
-def parse_csr(data: bytes) -> x509.CertificateSigningRequest:
-    """Read exactly one CSR in PEM and verify its own signature (RFC 2986 section 3, note 2).
+def parse_csr(
+    data: bytes, *, key_types: Collection[str] = keys.DEFAULT_TYPES
+) -> x509.CertificateSigningRequest:
+    """Read exactly one CSR in PEM that a careful CA could sign, whatever its names are.
 
-    Text around it and CRLF line ends are tolerated. What it asks for is not looked at here; see
-    requested_names.
+    It is in DER to the letter, so that nobody reads it in another way; its key and signature are of
+    kinds that CAs take; it is signed by its own key (RFC 2986 section 3, note 2); and it asks for
+    no extension but the harmless ones, see extensions.require_harmless. Cheap checks come first.
+    Its names are not looked at here; see requested_names.
 
     Args:
         data: What a client sent.
+        key_types: The kinds of keys it may have: "rsa", "ecdsa", "ed25519".
 
     Raises:
         MalformedInput: It is something else; the message says what would be right.
     """
+    der = pem.read_block(data, labels=_LABELS, expected=EXPECTED, from_der=_FROM_DER)
     try:
-        csr = x509.load_der_x509_csr(_csr_der(data))
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise MalformedInput(f"the PEM block holds no valid CSR: {error}") from error
+        csr = x509.load_der_x509_csr(der)
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
+        raise MalformedInput(f"the PEM block holds no valid CSR: {_reason(error)}") from error
+    keys.require_signature_algorithm(csr.signature_algorithm_oid)
+    key = _public_key(csr)
+    keys.require_type(key, key_types)
+    keys.require_sound(key)
     try:
         valid = csr.is_signature_valid
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise MalformedInput(f"the signature of the CSR cannot be verified: {error}") from error
+        raise MalformedInput(
+            f"the signature of the CSR cannot be verified: {_reason(error)}"
+        ) from error
     if not valid:
-        raise MalformedInput("the CSR is not signed by its own key")
+        raise MalformedInput("the CSR is not signed by its own key: make it again with that key")
+    _require_plain_encoding(csr, der)
+    extensions.require_harmless(csr)
     return csr
 
 
-def _csr_der(data: bytes) -> bytes:
-    labels = _BEGIN.findall(data)
-    if any(b"PRIVATE KEY" in label for label in labels):
-        raise MalformedInput(
-            "the input holds a PRIVATE KEY, which should never leave its machine: "
-            "make a new key, and send the CSR alone"
-        )
-    if not data.strip():
-        raise MalformedInput(f"the input is empty: expected {EXPECTED}")
-    if not labels and data.startswith(b"\x30"):
-        raise MalformedInput(
-            f"the input looks like DER: expected {EXPECTED} "
-            "(openssl req -inform DER -in FILE -outform PEM converts it)"
-        )
-    blocks = _BLOCK.findall(data)
-    if len(labels) != 1 or len(blocks) != 1:
-        found = ", ".join(label.decode("ascii") for label in labels[:3]) or "no PEM block"
-        if blocks or labels in ([b"CERTIFICATE REQUEST"], [b"NEW CERTIFICATE REQUEST"]):
-            found += " that is not whole" if len(labels) == 1 else ""
-        raise MalformedInput(f"expected {EXPECTED} and no other block; found {found}")
+def _public_key(csr: x509.CertificateSigningRequest) -> CertificatePublicKeyTypes:
     try:
-        return base64.b64decode(b"".join(blocks[0][1].split()), validate=True)
-    except binascii.Error as error:
-        raise MalformedInput(f"the PEM block is not base64: {error}") from error
+        return csr.public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise MalformedInput(
+            f"the public key of the CSR cannot be read or is not valid: {_reason(error)}"
+        ) from error
+
+
+def _require_plain_encoding(csr: x509.CertificateSigningRequest, der: bytes) -> None:
+    """Require the one encoding of subject and key that all CAs read alike.
+
+    cryptography reads more than they do: a curve spelled out by its parameters, a compressed point
+    (RFC 5480 section 2.1.1 and 2.2; baseline requirements, 7.1.3.1).
+    """
+    subject = _subject(csr).public_bytes()
+    key = csr.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    tbs = csr.tbs_certrequest_bytes
+    header = 2 if tbs[1] < 0x80 else 2 + (tbs[1] & 0x7F)  # noqa: PLR2004 - X.690 section 8.1.3
+    if csr.public_bytes(serialization.Encoding.DER) != der or not tbs[header:].startswith(
+        _VERSION_1 + subject
+    ):
+        raise MalformedInput("the CSR is not in DER: make it again with other software")
+    if not tbs[header:].startswith(_VERSION_1 + subject + key):
+        raise MalformedInput(
+            "the public key of the CSR is encoded in an unusual way, which CAs do not take: "
+            "name the curve, and do not compress the point (openssl does so unless told otherwise)"
+        )
 
 
 def requested_names(csr: x509.CertificateSigningRequest) -> RequestedNames:
     """Return the names that a CSR asks for.
 
+    Args:
+        csr: What parse_csr returned.
+
     Raises:
-        MalformedInput: An attribute or extension can't be read, or a name is of a kind or form
-            that we do not handle: it must not reach the CA unseen.
+        MalformedInput: A name is of a kind or form that we do not handle: it must not reach the CA
+            unseen.
     """
-    common_names = [
-        attribute.value if isinstance(attribute.value, str) else repr(attribute.value)
-        for attribute in csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    ]
-    return RequestedNames(tuple(common_names), tuple(_alternative_names(csr)))
+    return RequestedNames(tuple(_common_names(csr)), tuple(_alternative_names(csr)))
+
+
+def _subject(csr: x509.CertificateSigningRequest) -> x509.Name:
+    try:
+        return csr.subject
+    except (ValueError, TypeError) as error:
+        raise MalformedInput(f"the subject of the CSR cannot be read: {_reason(error)}") from error
+
+
+def _common_names(csr: x509.CertificateSigningRequest) -> list[str]:
+    """Return the values of all CNs, in a form that every CA reads alike.
+
+    Anything else in a subject is refused: public CAs vouch for no more than the names, and a
+    private one might copy what nobody has checked (an organization that some program takes for a
+    group, an email address).
+    """
+    subject = _subject(csr)
+    others = [each for each in subject if each.oid != NameOID.COMMON_NAME]
+    if others:
+        shown = ", ".join(extensions.named(each.oid) for each in others[:5])
+        raise MalformedInput(
+            f"the subject of the CSR holds more than a CN: leave out {shown} "
+            "(openssl req -new -subj /CN=NAME)"
+        )
+    values = []
+    for attribute in subject:
+        value = attribute.value
+        if not isinstance(value, str) or not value.isascii():
+            raise MalformedInput(
+                f"the CN {quoted(str(value))} is not ASCII: write such a name in its xn-- form"
+            )
+        if len(value) > LONGEST_COMMON_NAME:
+            raise MalformedInput(
+                f"the CN {quoted(value)} is longer than {LONGEST_COMMON_NAME} characters: "
+                "put a shorter one of the names there"
+            )
+        values.append(value)
+    if len(values) == 1:
+        _require_plain_string(subject.public_bytes(), values[0].encode())
+    return values
+
+
+def _require_plain_string(subject: bytes, value: bytes) -> None:
+    """Require that the last string of a subject is of a type whose bytes are its characters."""
+    if not any(
+        subject.endswith(bytes([tag, len(value)]) + value)
+        for tag in (_UTF8_STRING, _PRINTABLE_STRING, _IA5_STRING)
+    ):
+        raise MalformedInput(
+            "the CN is neither a UTF8String nor a PrintableString: make the CSR again with "
+            "other software (RFC 5280 section 4.1.2.4)"
+        )
 
 
 def _alternative_names(csr: x509.CertificateSigningRequest) -> list[DnsName]:
-    require_one_extension_request(csr)
-    try:
-        extension = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except x509.ExtensionNotFound:
-        return []
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        raise MalformedInput(f"the extensions of the CSR cannot be read: {error}") from error
     names = []
-    for name in extension.value:
+    for name in extensions.alternative_names(csr):
         if not isinstance(name, x509.DNSName):
             raise MalformedInput(
                 f"the CSR asks for a subject alternative name of the kind {type(name).__name__}: "
@@ -108,18 +174,5 @@ def _alternative_names(csr: x509.CertificateSigningRequest) -> list[DnsName]:
     return names
 
 
-def require_one_extension_request(csr: x509.CertificateSigningRequest) -> None:
-    """Require that all requested extensions stand where we read them.
-
-    A CA may read a second extensionRequest attribute, or Microsoft's, which the `extensions` of a
-    CSR do not show.
-
-    Raises:
-        MalformedInput: There is another one, or attributes can't be read.
-    """
-    try:
-        kinds = [attribute.oid for attribute in csr.attributes]
-    except ValueError as error:
-        raise MalformedInput(f"the attributes of the CSR cannot be read: {error}") from error
-    if _MICROSOFT_EXTENSIONS in kinds or kinds.count(_EXTENSION_REQUEST) > 1:
-        raise MalformedInput("the CSR requests extensions in more than one way")
+def _reason(error: Exception) -> str:
+    return quoted(str(error), longest=200)

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from certgrinderd.errors import MalformedInput
+from certgrinderd.text import quoted
 
 LONGEST_NAME = 253
 LONGEST_LABEL = 63
@@ -49,7 +50,7 @@ class DnsName:
         _require_host_name(name, shown=text)
         name = f"*.{name}" if wildcard else name
         if len(name) > LONGEST_NAME:
-            raise MalformedName(f"{text!r} is longer than {LONGEST_NAME} characters")
+            raise MalformedName(f"{quoted(text)} is longer than {LONGEST_NAME} characters")
         return cls(name)
 
     @property
@@ -89,31 +90,32 @@ def _to_ascii(text: str, *, shown: str) -> str:
         # An A-label goes through encode() as it is; decode() looks at what it stands for.
         idna.decode(name)
     except (idna.IDNAError, UnicodeError) as error:
-        raise MalformedName(f"{shown!r} is not valid under IDNA 2008: {error}") from error
+        raise MalformedName(f"{quoted(shown)} is not valid under IDNA 2008: {error}") from error
     return name
 
 
 def _require_host_name(name: str, *, shown: str) -> None:
     if not name:
-        raise MalformedName("a name is empty" if not shown else f"{shown!r} has no name")
+        raise MalformedName("a name is empty" if not shown else f"{quoted(shown)} has no name")
+    shown = quoted(shown)
     if name.endswith("."):
-        raise MalformedName(f"{shown!r} ends with a dot: leave it out")
+        raise MalformedName(f"{shown} ends with a dot: leave it out")
     labels = name.split(".")
     for label in labels:
         if not label:
-            raise MalformedName(f"{shown!r} has an empty label")
+            raise MalformedName(f"{shown} has an empty label")
         if len(label) > LONGEST_LABEL:
-            raise MalformedName(f"{shown!r} has a label longer than {LONGEST_LABEL} characters")
+            raise MalformedName(f"{shown} has a label longer than {LONGEST_LABEL} characters")
         if not _LABEL.fullmatch(label):
             reason = "letters, digits and inner hyphens make a label"
             if "*" in label:
                 reason = 'a wildcard is "*." before a name and nowhere else'
-            raise MalformedName(f"{shown!r} is not a host name: {reason}")
+            raise MalformedName(f"{shown} is not a host name: {reason}")
         # Only A-labels may look like this (RFC 5890 section 2.3.1; baseline requirements, P-Label).
         if label[2:4] == "--" and not label.startswith("xn--"):
-            raise MalformedName(f"{shown!r} has the reserved label {label!r}")
+            raise MalformedName(f"{shown} has the reserved label {label!r}")
     if _IPV4_LIKE.fullmatch(labels[-1]):
-        raise MalformedName(f"{shown!r} ends with a number: it is an address or no name at all")
+        raise MalformedName(f"{shown} ends with a number: it is an address or no name at all")
 
 
 @dataclass(frozen=True)

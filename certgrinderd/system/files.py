@@ -38,6 +38,8 @@ def read_input(descriptor: int, *, limit: int, timeout: float, what: str) -> byt
             )
         try:
             chunk = os.read(descriptor, min(_CHUNK, limit + 1 - len(data)))
+        except BlockingIOError:
+            continue
         except OSError as error:
             raise MalformedInput(f"cannot read standard input: {error.strerror}") from error
         if not chunk:
