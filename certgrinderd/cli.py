@@ -115,8 +115,11 @@ def _run(request: _Request) -> None:
 
 
 def _run_configured(request: _Request) -> None:
+    import logging
+
     from certgrinderd.certgrinderd import Certgrinderd
 
+    logging.captureWarnings(True)  # noqa: FBT003 - its only argument; to stderr they go unformatted
     configuration = _configuration(request)
     server = Certgrinderd.for_request(configuration, is_client=request.is_client)
     command = request.parsed.command

@@ -53,6 +53,8 @@ class Option:
         """The default as people read it."""
         if self.default in (None, ()):
             return "none"
+        if isinstance(self.default, tuple):
+            return ",".join(self.default)
         return str(self.default)
 
     def parse(self, value: object, *, named: str) -> Value:

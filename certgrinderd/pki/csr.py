@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection
 
 from cryptography import x509
@@ -48,9 +49,9 @@ def parse_csr(
         csr = x509.load_der_x509_csr(der)
     except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
         raise MalformedInput(f"the PEM block holds no valid CSR: {_reason(error)}") from error
-    keys.require_signature_algorithm(csr.signature_algorithm_oid)
     key = _public_key(csr)
     keys.require_type(key, key_types)
+    keys.require_signature_algorithm(csr.signature_algorithm_oid)
     keys.require_sound(key)
     try:
         valid = csr.is_signature_valid
@@ -70,7 +71,8 @@ def _public_key(csr: x509.CertificateSigningRequest) -> CertificatePublicKeyType
         return csr.public_key()
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise MalformedInput(
-            f"the public key of the CSR cannot be read or is not valid: {_reason(error)}"
+            f"the public key of the CSR cannot be read or is not valid: {_reason(error)}: "
+            "make a new one"
         ) from error
 
 
@@ -112,7 +114,9 @@ def requested_names(csr: x509.CertificateSigningRequest) -> RequestedNames:
 
 def _subject(csr: x509.CertificateSigningRequest) -> x509.Name:
     try:
-        return csr.subject
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a long CN, which we refuse
+            return csr.subject
     except (ValueError, TypeError) as error:
         raise MalformedInput(f"the subject of the CSR cannot be read: {_reason(error)}") from error
 
@@ -136,9 +140,7 @@ def _common_names(csr: x509.CertificateSigningRequest) -> list[str]:
     for attribute in subject:
         value = attribute.value
         if not isinstance(value, str) or not value.isascii():
-            raise MalformedInput(
-                f"the CN {quoted(str(value))} is not ASCII: write such a name in its xn-- form"
-            )
+            raise MalformedInput(_not_ascii(str(value), what="CN"))
         if len(value) > LONGEST_COMMON_NAME:
             raise MalformedInput(
                 f"the CN {quoted(value)} is longer than {LONGEST_COMMON_NAME} characters: "
@@ -170,8 +172,14 @@ def _alternative_names(csr: x509.CertificateSigningRequest) -> list[DnsName]:
                 f"the CSR asks for a subject alternative name of the kind {type(name).__name__}: "
                 "only host names (DNSName) are possible"
             )
+        if not name.value.isascii():
+            raise MalformedInput(_not_ascii(name.value, what="name"))
         names.append(DnsName.parse(name.value))
     return names
+
+
+def _not_ascii(value: str, *, what: str) -> str:
+    return f"the {what} {quoted(value)} of the CSR is not ASCII: write it in its xn-- form"
 
 
 def _reason(error: Exception) -> str:

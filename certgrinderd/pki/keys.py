@@ -46,7 +46,7 @@ _SIGNATURES = {
 }
 
 # 6.1.6, by way of NIST SP 800-89 section 5.3.3: no factor smaller than 752.
-_SMALL_PRIMES = [n for n in range(3, 752) if all(n % divisor for divisor in range(2, n))]
+_SMALL_PRIMES = [n for n in range(3, 752, 2) if all(n % d for d in range(3, 28, 2) if d < n)]
 _PRIMORIAL = math.prod(_SMALL_PRIMES)
 
 _FERMAT_ROUNDS = 100

@@ -45,9 +45,10 @@ def require_no_private_key(data: bytes, *, expected: str) -> None:
     Raises:
         MalformedInput: There is one, or a part of one.
     """
-    data = data.replace(b"\0", b"")  # UTF-16, as PowerShell writes it
     letters = _NO_LETTERS.sub(b"", data.lower())
-    if _PRIVATE_KEY_WORDS.search(letters) or any(map(_is_private_key, data.split(b"-----"))):
+    narrow = data.replace(b"\0", b"")  # of UTF-16, as PowerShell writes it
+    parts = [data, *narrow.split(b"-----")]
+    if _PRIVATE_KEY_WORDS.search(letters) or any(map(_is_private_key, parts)):
         raise MalformedInput(
             "the input holds a private key, which should never leave its machine: stop using that "
             f"key, make a new one, and send {expected} alone"
