@@ -275,6 +275,7 @@ class Certgrinderd:
         from certgrinderd import policy
         from certgrinderd.pki import describe
         from certgrinderd.pki.csr import requested_names
+        from certgrinderd.text import printable
 
         path = self.conf["csr-file"]
         csr = self._read_csr(str(path) if path else "")
@@ -288,7 +289,7 @@ class Certgrinderd:
         except NotPermitted as error:
             text += describe.refusal(error)
         except CertgrinderdError as error:
-            text += f"This client may have it: no, {error}\n"
+            text += f"This client may have it: no, {printable(str(error))}\n"
         self._write(text.encode())
 
     def show_certificate_command(self) -> None:

@@ -22,7 +22,6 @@ _LABELS = ("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST")
 _FROM_DER = "openssl req -inform DER -in FILE -outform PEM"
 _VERSION_1 = b"\x02\x01\x00"
 
-LONGEST_COMMON_NAME = 64  # RFC 5280 appendix A.1, ub-common-name
 # RFC 5280 section 4.1.2.4 wants the first two; CAs read the others in more than one way.
 _UTF8_STRING, _PRINTABLE_STRING, _IA5_STRING = 0x0C, 0x13, 0x16
 
@@ -48,7 +47,9 @@ def parse_csr(
     try:
         csr = x509.load_der_x509_csr(der)
     except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
-        raise MalformedInput(f"the PEM block holds no valid CSR: {_reason(error)}") from error
+        raise MalformedInput(
+            f"the PEM block holds no valid CSR, or a damaged one: {_reason(error)}"
+        ) from error
     key = _public_key(csr)
     keys.require_type(key, key_types)
     keys.require_signature_algorithm(csr.signature_algorithm_oid)
@@ -94,8 +95,8 @@ def _require_plain_encoding(csr: x509.CertificateSigningRequest, der: bytes) -> 
         raise MalformedInput("the CSR is not in DER: make it again with other software")
     if not tbs[header:].startswith(_VERSION_1 + subject + key):
         raise MalformedInput(
-            "the public key of the CSR is encoded in an unusual way, which CAs do not take: "
-            "name the curve, and do not compress the point (openssl does so unless told otherwise)"
+            "the public key of the CSR is encoded in an unusual way, which CAs do not take: make "
+            "it again with other software (on a curve: name the curve, do not compress the point)"
         )
 
 
@@ -115,8 +116,13 @@ def requested_names(csr: x509.CertificateSigningRequest) -> RequestedNames:
 def _subject(csr: x509.CertificateSigningRequest) -> x509.Name:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a long CN, which we refuse
+            warnings.simplefilter("error")
             return csr.subject
+    except UserWarning as error:  # RFC 5280 appendix A.1, ub-common-name and the like
+        raise MalformedInput(
+            "a value in the subject of the CSR is empty or too long: a CN may have 64 characters; "
+            "put a shorter one of the names there"
+        ) from error
     except (ValueError, TypeError) as error:
         raise MalformedInput(f"the subject of the CSR cannot be read: {_reason(error)}") from error
 
@@ -141,11 +147,6 @@ def _common_names(csr: x509.CertificateSigningRequest) -> list[str]:
         value = attribute.value
         if not isinstance(value, str) or not value.isascii():
             raise MalformedInput(_not_ascii(str(value), what="CN"))
-        if len(value) > LONGEST_COMMON_NAME:
-            raise MalformedInput(
-                f"the CN {quoted(value)} is longer than {LONGEST_COMMON_NAME} characters: "
-                "put a shorter one of the names there"
-            )
         values.append(value)
     if len(values) == 1:
         _require_plain_string(subject.public_bytes(), values[0].encode())

@@ -103,8 +103,9 @@ def _extensions(csr: x509.CertificateSigningRequest) -> x509.Extensions:
         x509.DuplicateExtension,
         x509.UnsupportedGeneralNameType,
     ) as error:
+        reason = "unknown TLS feature" if isinstance(error, KeyError) else str(error)
         raise MalformedInput(
-            f"the extensions of the CSR cannot be read: {quoted(str(error), longest=200)}"
+            f"the extensions of the CSR cannot be read: {quoted(reason, longest=200)}"
         ) from error
 
 

@@ -187,7 +187,7 @@ def rsa_spki(modulus: int, exponent: int) -> bytes:
 def rsa_key(
     modulus: int, *, exponent: int = 65537, private: int = 1, digest: str = "sha256"
 ) -> Key:
-    """An RSA key of any numbers; its signatures (RFC 8017 section 8.2.1) are as right as they are."""
+    """An RSA key of any numbers, however wrong; signatures as RFC 8017 section 8.2.1 has them."""
     oids = {"sha256": ("2.16.840.1.101.3.4.2.1", 11), "md5": ("1.2.840.113549.2.5", 4)}
     hash_oid, last_arc = oids[digest]
 

@@ -13,6 +13,7 @@ HUNDRED = tuple(f"n{number}.csr.example.test" for number in range(101))
 # What the client of these tests may have.
 DOMAINSETS = ";".join(
     [
+        "a" * 47 + ".csr.example.test",
         ",".join(f"{label}.csr.example.test" for label in ("a", "b", "*", "xn--plse-gra", "a-b")),
         "c.csr.example.test",
         ",".join(HUNDRED),
