@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from certgrinderd.errors import MalformedInput
 from certgrinderd.text import quoted
@@ -18,7 +19,7 @@ _BEGIN = re.compile(rb"-----BEGIN ([A-Z0-9 .#+/_]{1,40})-----")
 _PRIVATE_KEY_WORDS = re.compile(
     rb"(?:begin|end)[a-z]{0,30}privatekey|opensshkeyv|puttyuserkeyfile|privatelines"
 )
-_NO_LETTERS = re.compile(rb"[^a-z]+")
+_NO_LETTERS = bytes(set(range(256)) - set(b"abcdefghijklmnopqrstuvwxyz"))
 
 # How the DER of a private key begins, whatever its label says: a sequence of version 0 or 1 and
 # what follows it in PKCS #8 (a sequence), PKCS #1 and DSA (an integer) or SEC 1 (an octet string);
@@ -31,6 +32,8 @@ _PRIVATE_KEY_DER = re.compile(
 )
 _OPENSSH_KEY = b"openssh-key-v1"
 _LABELS_SHOWN = 3
+_MARKER = re.compile(rb"-----")
+_BEGINNING = 256
 
 
 def require_no_private_key(data: bytes, *, expected: str) -> None:
@@ -45,21 +48,28 @@ def require_no_private_key(data: bytes, *, expected: str) -> None:
     Raises:
         MalformedInput: There is one, or a part of one.
     """
-    letters = _NO_LETTERS.sub(b"", data.lower())
-    narrow = data.replace(b"\0", b"")  # of UTF-16, as PowerShell writes it
-    parts = [data, *narrow.split(b"-----")]
-    if _PRIVATE_KEY_WORDS.search(letters) or any(map(_is_private_key, parts)):
+    letters = data.lower().translate(None, _NO_LETTERS)
+    if _PRIVATE_KEY_WORDS.search(letters) or any(map(_is_private_key, _beginnings(data))):
         raise MalformedInput(
             "the input holds a private key, which should never leave its machine: stop using that "
             f"key, make a new one, and send {expected} alone"
         )
 
 
+def _beginnings(data: bytes) -> Iterator[bytes]:
+    """Return what comes at the start of the input, and after each marker of PEM."""
+    yield data[:_BEGINNING]
+    narrow = data.replace(b"\0", b"")  # of UTF-16, as PowerShell writes it
+    yield narrow[:_BEGINNING]
+    for marker in _MARKER.finditer(narrow):
+        yield narrow[marker.end() : marker.end() + _BEGINNING]
+
+
 def _is_private_key(part: bytes) -> bool:
     """Whether a part of the input, in binary or in base64, begins like a private key."""
     if _PRIVATE_KEY_DER.match(part):
         return True
-    beginning = b"".join(part[:256].split())[:64]
+    beginning = b"".join(part.split())[:64]
     try:
         der = base64.b64decode(beginning[: len(beginning) // 4 * 4], validate=True)
     except binascii.Error:
@@ -83,20 +93,19 @@ def read_block(data: bytes, *, labels: Collection[str], expected: str, from_der:
     """
     require_no_private_key(data, expected=expected)
     begins = data.count(b"-----BEGIN")
-    found = [label.decode("ascii") for label in _BEGIN.findall(data)]
+    blocks = list(itertools.islice(_BEGIN.finditer(data), _LABELS_SHOWN))
+    found = [block[1].decode("ascii") for block in blocks]
     if begins == 0:
         raise MalformedInput(_without_block(data, expected=expected, from_der=from_der))
     if begins > 1:
-        shown = ", ".join(found[:_LABELS_SHOWN]) or "none with a label"
+        shown = ", ".join(found) or "none with a label"
         raise MalformedInput(
             f"expected {expected} and no other block; found {begins} blocks: {shown}"
         )
     if not found or found[0] not in labels:
         what = f"the block {found[0]}" if found else "a broken BEGIN line"
         raise MalformedInput(f"expected {expected}; found {what}")
-    begin = _BEGIN.search(data)
-    assert begin is not None  # noqa: S101 - findall has found it
-    body, end, _ = data[begin.end() :].partition(f"-----END {found[0]}-----".encode())
+    body, end, _ = data[blocks[0].end() :].partition(f"-----END {found[0]}-----".encode())
     if not end:
         raise MalformedInput(
             f"expected {expected}; found the block {found[0]} that is not whole: "
