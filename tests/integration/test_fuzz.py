@@ -1,0 +1,65 @@
+"""A short coverage-guided search for CSRs and chains that end in something unforeseen."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.testbed.server import clean_environment
+
+ROOT = Path(__file__).resolve().parents[2]
+FUZZER = ROOT / "tests" / "fuzz" / "fuzz_csr.py"
+# Longer runs are for people: set this, or run the fuzzer itself.
+SECONDS = int(os.environ.get("CERTGRINDERD_FUZZ_SECONDS", "20"))
+
+# The fuzzer again, with a mistake in the program: a name with two hyphens side by side.
+MISTAKEN = """
+import runpy, sys
+from certgrinderd.pki import names
+right = names.DnsName.parse
+def wrong(text):
+    if "--" in text:
+        raise ZeroDivisionError
+    return right(text)
+names.DnsName.parse = wrong
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def fuzz(folder: Path, *words: str, seconds: int) -> subprocess.CompletedProcess[str]:
+    """Run the fuzzer for some time."""
+    return subprocess.run(
+        [sys.executable, *words, str(FUZZER), f"-max_total_time={seconds}", "corpus"],
+        cwd=folder,
+        env=clean_environment(PYTHONPATH=str(ROOT)),
+        capture_output=True,
+        text=True,
+        timeout=seconds + 120,
+        check=False,
+    )
+
+
+# Elsewhere there is no atheris (tests/requirements.in); the properties in tests/unit remain.
+if (
+    (3, 11) <= sys.version_info < (3, 14)
+    and sys.platform == "linux"
+    and platform.machine() == "x86_64"
+):
+
+    def test_fuzzer_finds_nothing(tmp_path: Path) -> None:
+        """No exception but our own, no message that is not one short line, no input that hangs."""
+        done = fuzz(tmp_path, seconds=SECONDS)
+        assert done.returncode == 0, done.stderr[-5000:]
+        assert "Done " in done.stderr
+        assert not [path for path in tmp_path.iterdir() if path.name != "corpus"]
+
+    def test_fuzzer_finds_a_mistake(tmp_path: Path) -> None:
+        """It would: a program with one mistake is caught, and the input that shows it is kept."""
+        done = fuzz(tmp_path, "-c", MISTAKEN, seconds=60)
+        assert done.returncode != 0
+        assert "ZeroDivisionError" in done.stderr + done.stdout
+        assert list(tmp_path.glob("crash-*"))
