@@ -21,7 +21,7 @@ import runpy, sys
 from certgrinderd.pki import names
 right = names.DnsName.parse
 def wrong(text):
-    if "--" in text:
+    if "--" in text.removeprefix("xn--"):
         raise ZeroDivisionError
     return right(text)
 names.DnsName.parse = wrong
