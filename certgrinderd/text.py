@@ -19,6 +19,11 @@ def printable(text: str) -> str:
     )
 
 
+def cut(text: str, *, longest: int = 80) -> str:
+    """Return the text, or its beginning and an ellipsis."""
+    return text if len(text) <= longest else text[:longest] + "…"
+
+
 def quoted(text: str, *, longest: int = 80) -> str:
     """Return the text in quotes, for a message: a long one is cut, odd characters are escapes."""
-    return repr(text if len(text) <= longest else text[:longest] + "…")
+    return repr(cut(text, longest=longest))

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from certgrinderd.errors import MalformedInput, UnexpectedChain
 from certgrinderd.pki.names import DnsName, MalformedName
 from certgrinderd.pki.pem import require_no_private_key
-from certgrinderd.text import quoted
+from certgrinderd.text import cut, printable
 
 EXPECTED = "a certificate chain in PEM, the leaf first"
 
@@ -42,7 +42,7 @@ def parse_certificate(pem: bytes) -> x509.Certificate:
         certificate.public_key()
         _ = certificate.subject, certificate.issuer
     except (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
-        reason = quoted(str(error), longest=200)
+        reason = printable(cut(str(error), longest=200))
         raise MalformedInput(f"a PEM block holds no valid certificate: {reason}") from error
     return certificate
 

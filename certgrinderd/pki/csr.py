@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 from certgrinderd.errors import MalformedInput
 from certgrinderd.pki import extensions, keys, pem
 from certgrinderd.pki.names import DnsName, RequestedNames
-from certgrinderd.text import quoted
+from certgrinderd.text import cut, printable, quoted
 
 EXPECTED = "a certificate signing request in PEM"
 
@@ -184,4 +184,4 @@ def _not_ascii(value: str, *, what: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    return quoted(str(error), longest=200)
+    return printable(cut(str(error), longest=200))

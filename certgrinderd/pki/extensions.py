@@ -6,7 +6,7 @@ from cryptography import x509
 from cryptography.x509.oid import AttributeOID, ExtendedKeyUsageOID
 
 from certgrinderd.errors import MalformedInput
-from certgrinderd.text import quoted
+from certgrinderd.text import cut, printable
 
 _EXTENSION_REQUEST = x509.ObjectIdentifier("1.2.840.113549.1.9.14")  # RFC 2985 section 5.4.2
 _MICROSOFT_EXTENSIONS = x509.ObjectIdentifier("1.3.6.1.4.1.311.2.1.14")
@@ -71,7 +71,7 @@ def ignored(csr: x509.CertificateSigningRequest) -> list[str]:
 def named(oid: x509.ObjectIdentifier) -> str:
     """Return an object identifier as people know it, or else its numbers."""
     name = _NAMES.get(oid, oid._name)  # noqa: SLF001 - there is no public way to it
-    return quoted(oid.dotted_string)[1:-1] if name == "Unknown OID" else name
+    return cut(oid.dotted_string) if name == "Unknown OID" else name
 
 
 def _require_one_request(csr: x509.CertificateSigningRequest) -> None:
@@ -84,7 +84,7 @@ def _require_one_request(csr: x509.CertificateSigningRequest) -> None:
         kinds = [attribute.oid for attribute in csr.attributes]
     except ValueError as error:
         raise MalformedInput(
-            f"the attributes of the CSR cannot be read: {quoted(str(error), longest=200)}"
+            f"the attributes of the CSR cannot be read: {printable(cut(str(error), longest=200))}"
         ) from error
     if _MICROSOFT_EXTENSIONS in kinds or kinds.count(_EXTENSION_REQUEST) > 1:
         raise MalformedInput(
@@ -105,7 +105,7 @@ def _extensions(csr: x509.CertificateSigningRequest) -> x509.Extensions:
     ) as error:
         reason = "unknown TLS feature" if isinstance(error, KeyError) else str(error)
         raise MalformedInput(
-            f"the extensions of the CSR cannot be read: {quoted(reason, longest=200)}"
+            f"the extensions of the CSR cannot be read: {printable(cut(reason, longest=200))}"
         ) from error
 
 

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.x509.oid import SignatureAlgorithmOID
 
 from certgrinderd.errors import MalformedInput
+from certgrinderd.text import cut
 
 # What public CAs sign; Ed25519 is for an admin whose CA signs it.
 DEFAULT_TYPES = ("rsa", "ecdsa")
@@ -89,7 +90,7 @@ def require_signature_algorithm(oid: x509.ObjectIdentifier) -> None:
     """
     if oid not in _SIGNATURES:
         name = oid._name  # noqa: SLF001 - there is no public way to it
-        shown = oid.dotted_string[:80] if name == "Unknown OID" else name
+        shown = cut(oid.dotted_string) if name == "Unknown OID" else name
         raise MalformedInput(
             f"the CSR is signed by {shown}, which CAs do not take: "
             "sign it with SHA-256 (openssl req -new -sha256)"

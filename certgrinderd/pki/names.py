@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from certgrinderd.errors import MalformedInput
-from certgrinderd.text import quoted
+from certgrinderd.text import cut, printable, quoted
 
 LONGEST_NAME = 253
 LONGEST_LABEL = 63
@@ -90,7 +90,8 @@ def _to_ascii(text: str, *, shown: str) -> str:
         # An A-label goes through encode() as it is; decode() looks at what it stands for.
         idna.decode(name)
     except (idna.IDNAError, UnicodeError) as error:
-        raise MalformedName(f"{quoted(shown)} is not valid under IDNA 2008: {error}") from error
+        reason = printable(cut(str(error), longest=120))  # it may quote all of the name
+        raise MalformedName(f"{quoted(shown)} is not valid under IDNA 2008: {reason}") from error
     return name
 
 

@@ -9,7 +9,6 @@ import re
 from collections.abc import Collection, Iterator
 
 from certgrinderd.errors import MalformedInput
-from certgrinderd.text import quoted
 
 # No quantifier here is free to run: this reads whatever a stranger sends, and a pattern with two
 # ways to read the same bytes takes quadratic time.
@@ -115,7 +114,7 @@ def read_block(data: bytes, *, labels: Collection[str], expected: str, from_der:
         return base64.b64decode(b"".join(body.split()), validate=True)
     except binascii.Error as error:
         raise MalformedInput(
-            f"the block {found[0]} is not whole, or not base64: {quoted(str(error))}"
+            f"the block {found[0]} is not whole, or not base64: {error}"
         ) from error
 
 

@@ -139,6 +139,14 @@ def seeds() -> list[bytes]:
         b"\7" + forge.p256().spki,
         b"\7" + forge.rsa_of(*forge.primes()).spki,
     ]
+    access = der.sequence(der.sequence(der.oid("1.3.6.1.5.5.7.48.1"), der.tlv(0x86, b"http://a/")))
+    certificate = forge.certificate(
+        forge.alternative_names("a.example"), forge.extension("1.3.6.1.5.5.7.1.1", access)
+    )
+    found += [
+        b"\x08" + forge.pem(certificate, label="CERTIFICATE") * 2,
+        b"\x09" + certificate,
+    ]
     return [*found, *(b"\0" + case.hostile()[:4096] for case in all_cases())]
 
 

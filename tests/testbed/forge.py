@@ -81,6 +81,30 @@ def csr(
     return der.sequence(signed, key.algorithm, der.bit_string(key.sign(signed)))
 
 
+def certificate(*extensions: bytes, name: bytes | None = None) -> bytes:
+    """A certificate of the usual key, signed by itself, in DER.
+
+    Args:
+        extensions: All of them.
+        name: Of subject and issuer.
+    """
+    name = name or distinguished_name(text(NAME))
+    key = p256()
+    signed = der.sequence(
+        der.tlv(0xA0, der.integer(2)),
+        der.integer(1),
+        key.algorithm,
+        name,
+        der.sequence(
+            der.tlv(der.UTC_TIME, b"260101000000Z"), der.tlv(der.UTC_TIME, b"270101000000Z")
+        ),
+        name,
+        key.spki,
+        der.tlv(0xA3, der.sequence(*extensions)) if extensions else b"",
+    )
+    return der.sequence(signed, key.algorithm, der.bit_string(key.sign(signed)))
+
+
 def pem(content: bytes, *, label: str = "CERTIFICATE REQUEST", end: str | None = None) -> bytes:
     """Wrap DER in a PEM block."""
     lines = textwrap.wrap(base64.b64encode(content).decode(), 64)

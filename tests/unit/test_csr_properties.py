@@ -55,6 +55,7 @@ OIDS = st.one_of(
 EXTENSIONS = st.builds(
     forge.extension, OIDS, st.one_of(ELEMENTS, st.binary(max_size=30)), critical=st.booleans()
 )
+NAMES_IN = st.one_of(st.just(forge.distinguished_name(forge.text("a.example"))), ELEMENTS)
 NAMES = st.one_of(
     st.sampled_from(["a.example", "b.example", "*.example", "A.example"]),
     st.text(max_size=20),
@@ -168,6 +169,17 @@ def read_certificates(text: bytes) -> None:
         require_line(error)
         return
     assert describe.chain(chain, now=NOW)
+
+
+@given(st.data())
+def test_any_changed_certificate_is_read_or_refused(data: st.DataObject) -> None:
+    """Nobody looks at the signature of the last one, so a change anywhere can get in."""
+    content = bytearray(
+        forge.certificate(*(data.draw(st.lists(EXTENSIONS, max_size=3))), name=data.draw(NAMES_IN))
+    )
+    for _ in range(data.draw(st.integers(0, 2))):
+        content[data.draw(st.integers(0, 10**6)) % len(content)] = data.draw(st.integers(0, 255))
+    read_certificates(forge.pem(bytes(content), label="CERTIFICATE") * 2)
 
 
 @given(TEXTS)
