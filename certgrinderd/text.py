@@ -26,4 +26,7 @@ def cut(text: str, *, longest: int = 80) -> str:
 
 def quoted(text: str, *, longest: int = 80) -> str:
     """Return the text in quotes, for a message: a long one is cut, odd characters are escapes."""
-    return repr(cut(text, longest=longest))
+    shown = repr(text[: longest + 1])
+    if len(shown) <= longest + len("''"):
+        return shown
+    return f"{shown[: longest + 1]}…{shown[0]}"

@@ -13,7 +13,7 @@ from certgrinderd.errors import ConfigurationError, IssuanceError, MalformedInpu
 from certgrinderd.issuance import certbot
 from certgrinderd.issuance.hooks import Challenge
 from certgrinderd.pki.certificates import parse_chain, require_chain_for
-from certgrinderd.pki.names import RequestedNames
+from certgrinderd.pki.names import LONGEST_NAME, DnsName, RequestedNames
 from certgrinderd.system import files
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def obtain(
             "neither acme-zone (for DNS-01) nor web-root (for HTTP-01) is set: set one or both"
         )
     names = ", ".join(map(str, requested.names))
-    possible = _possible(enabled, requested)
+    possible = _possible(enabled, requested, zone=settings.acme_zone)
     failures = []
     for challenge in possible:
         logger.info("trying %s for %s at %s", challenge, names, settings.acme_server_url)
@@ -72,16 +72,37 @@ def obtain(
     raise IssuanceError(f"no certificate for {names}: " + "; ".join(failures))
 
 
-def _possible(enabled: list[Challenge], requested: RequestedNames) -> list[Challenge]:
-    """Leave out HTTP-01 where it can't work (RFC 8555 section 8.3)."""
+def _possible(
+    enabled: list[Challenge], requested: RequestedNames, *, zone: str | None
+) -> list[Challenge]:
+    """Leave out what can't work: HTTP-01 for a wildcard, DNS-01 for a very long name.
+
+    RFC 8555 sections 8.3 and 8.4; the CNAME of the latter leads to the name in our zone.
+    """
     wildcards = [name for name in requested.names if name.is_wildcard]
-    possible = [each for each in enabled if not wildcards or each is Challenge.DNS_01]
+    too_long = [
+        name for name in requested.names if _longest_challenge_name(name, zone) > LONGEST_NAME
+    ]
+    impossible = {Challenge.HTTP_01} if wildcards else set()
+    if too_long:
+        impossible.add(Challenge.DNS_01)
+    possible = [each for each in enabled if each not in impossible]
+    if not possible and too_long and Challenge.DNS_01 in enabled:
+        raise IssuanceError(
+            f"{too_long[0]} is too long for DNS-01: with _acme-challenge before it or the zone "
+            f"{zone} behind it, it would have over {LONGEST_NAME} characters"
+        )
     if not possible:
         raise IssuanceError(
             f"{wildcards[0]} needs DNS-01, since HTTP-01 cannot prove a wildcard; "
             "this server has no acme-zone"
         )
     return possible
+
+
+def _longest_challenge_name(name: DnsName, zone: str | None) -> int:
+    base = name.ascii.removeprefix("*.")
+    return max(len(f"_acme-challenge.{base}"), len(f"{base}.{(zone or '').rstrip('.')}"))
 
 
 def _checked(

@@ -42,7 +42,7 @@ def parse_certificate(pem: bytes) -> x509.Certificate:
         certificate.public_key()
         _ = certificate.subject, certificate.issuer
     except (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
-        reason = printable(cut(str(error), longest=200))
+        reason = cut(printable(str(error)), longest=200)
         raise MalformedInput(f"a PEM block holds no valid certificate: {reason}") from error
     return certificate
 

@@ -184,4 +184,4 @@ def _not_ascii(value: str, *, what: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    return printable(cut(str(error), longest=200))
+    return cut(printable(str(error)), longest=200)

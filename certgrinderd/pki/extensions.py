@@ -84,7 +84,7 @@ def _require_one_request(csr: x509.CertificateSigningRequest) -> None:
         kinds = [attribute.oid for attribute in csr.attributes]
     except ValueError as error:
         raise MalformedInput(
-            f"the attributes of the CSR cannot be read: {printable(cut(str(error), longest=200))}"
+            f"the attributes of the CSR cannot be read: {cut(printable(str(error)), longest=200)}"
         ) from error
     if _MICROSOFT_EXTENSIONS in kinds or kinds.count(_EXTENSION_REQUEST) > 1:
         raise MalformedInput(
@@ -105,7 +105,7 @@ def _extensions(csr: x509.CertificateSigningRequest) -> x509.Extensions:
     ) as error:
         reason = "unknown TLS feature" if isinstance(error, KeyError) else str(error)
         raise MalformedInput(
-            f"the extensions of the CSR cannot be read: {printable(cut(reason, longest=200))}"
+            f"the extensions of the CSR cannot be read: {cut(printable(reason), longest=200)}"
         ) from error
 
 

@@ -90,7 +90,7 @@ def _to_ascii(text: str, *, shown: str) -> str:
         # An A-label goes through encode() as it is; decode() looks at what it stands for.
         idna.decode(name)
     except (idna.IDNAError, UnicodeError) as error:
-        reason = printable(cut(str(error), longest=120))  # it may quote all of the name
+        reason = cut(printable(str(error)), longest=120)  # it may quote all of the name
         raise MalformedName(f"{quoted(shown)} is not valid under IDNA 2008: {reason}") from error
     return name
 
