@@ -77,9 +77,7 @@ def require_type(key: CertificatePublicKeyTypes, permitted: Collection[str]) -> 
         return
     reason = "this server does not permit" if name.lower() in DEFAULT_TYPES else "public CAs refuse"
     possible = " or ".join(each for each in _TYPES.values() if each.lower() in permitted)
-    raise MalformedInput(
-        f"the key of the CSR is of the type {name}, which {reason}: use {possible}"
-    )
+    raise MalformedInput(f"the CSR has a key of the type {name}, which {reason}: use {possible}")
 
 
 def require_signature_algorithm(oid: x509.ObjectIdentifier) -> None:
