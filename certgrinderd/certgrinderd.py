@@ -255,9 +255,10 @@ class Certgrinderd:
 
     def show_acmeaccount_command(self) -> None:
         """Print what the CA knows about our account."""
-        from certgrinderd.issuance import certbot
+        from certgrinderd.issuance import engines
 
-        self._write(certbot.show_account(self._settings).encode())
+        with engines.opened(self._settings) as engine:
+            self._write(engine.describe_account().encode())
 
     def show_configuration_command(self) -> None:
         """Print the settings in force; to a client, those that concern it."""

@@ -13,6 +13,7 @@ from certgrinderd.kinds import COMMAND, FLAG, PATH, TEXT, URL, Kind, Value
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 LETS_ENCRYPT_STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
+BUILTIN = "builtin"
 SYSTEM_CERTBOT = "/usr/local/bin/sudo /usr/local/bin/certbot"
 
 
@@ -103,11 +104,23 @@ def _option(
 class Settings:
     """The values in force, one attribute per option; the order is that of the alphabet."""
 
+    acme_ca_file: str | None = _option(
+        "The PEM file with the CA certificates by which the ACME server itself is to be trusted, "
+        "in place of the system's: for a private CA.",
+        None,
+        PATH,
+    )
     acme_email: str | None = _option(
-        "The email address for the ACME account. Only the first run, which makes the account, "
-        "uses it.",
+        "The email address for the ACME account; several are separated by commas. Certbot uses it "
+        "only when it makes the account, the built-in ACME client also tells the CA a new one.",
         None,
         TEXT,
+    )
+    acme_profile: str | None = _option(
+        "The profile to ask the CA for: the kind of certificate, such as shortlived or tlsserver "
+        "at Let's Encrypt.",
+        None,
+        kinds.WORD,
     )
     acme_server_url: str = _option(
         "The URL of the ACME server's directory.", LETS_ENCRYPT, URL, client_may_set=True
@@ -133,8 +146,9 @@ class Settings:
         ("-A",),
     )
     certbot_command: str = _option(
-        "The command that runs Certbot. As long as it is the default and one of the two programs "
-        "is missing, the Certbot inside certgrinderd runs instead, without sudo.",
+        "The command that runs Certbot, or the word builtin for the ACME client inside "
+        "certgrinderd, which needs no sudo and serves any number of clients at once. As long as it "
+        "is the default and one of the two programs is missing, it means builtin.",
         SYSTEM_CERTBOT,
         COMMAND,
     )
@@ -153,6 +167,13 @@ class Settings:
         "manual-cleanup-hook.sh",
         COMMAND,
         ("-C",),
+    )
+    chain_length: int | None = _option(
+        "How many certificates the chain should have. Among the chains that the CA offers one of "
+        "this length is chosen, if there is one. The built-in ACME client alone knows it.",
+        None,
+        kinds.number("certificates", 1, 10),
+        client_may_set=True,
     )
     client_acme_servers: tuple[str, ...] = _option(
         "ACME servers that a client may choose with --acme-server-url, besides acme-server-url "
@@ -179,6 +200,27 @@ class Settings:
         "once is an error.",
         None,
         TEXT,
+    )
+    eab_hmac_key: str | None = _option(
+        "The HMAC key that the CA gave with eab-kid, in base64url. Better in a file of its own: "
+        "eab-hmac-key-file.",
+        None,
+        TEXT,
+    )
+    eab_hmac_key_file: str | None = _option(
+        "The file that holds the HMAC key that the CA gave with eab-kid.", None, PATH
+    )
+    eab_kid: str | None = _option(
+        "The key ID of the account that you have with the CA already, for CAs that make ACME "
+        "accounts for their customers only.",
+        None,
+        TEXT,
+    )
+    hook_concurrency: int = _option(
+        "How many hooks the built-in ACME client runs at a time. 1 for hooks that can't run "
+        "alongside each other, or that do all work in the last call.",
+        8,
+        kinds.number("hooks", 1, 64),
     )
     input_timeout: int = _option(
         "The seconds that a client has to send its request.", 30, kinds.seconds(1)

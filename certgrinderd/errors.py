@@ -67,6 +67,19 @@ class HookFailed(IssuanceError):
     """A hook could not be run, failed, or took too long."""
 
 
+class AcmeError(IssuanceError):
+    """The CA says no (RFC 8555 section 6.7), or something that makes no sense.
+
+    Attributes:
+        kind: The type of the problem, without the prefix of those that RFC 8555 defines:
+            "rejectedIdentifier"; empty when the CA did not say.
+    """
+
+    def __init__(self, message: str, *, kind: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
 class UnexpectedChain(IssuanceError):
     """What the CA sent is not a certificate for this request."""
 
@@ -79,6 +92,14 @@ class Temporary(CertgrinderdError):
 
 class LockTimeout(Temporary):
     """Others were at it for longer than `lock-timeout`."""
+
+
+class Unreachable(Temporary):
+    """A server did not answer, or said that it can't just now."""
+
+
+class RateLimited(Unreachable):
+    """A server said that we asked too often."""
 
 
 class Interrupted(BaseException):

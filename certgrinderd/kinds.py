@@ -102,6 +102,13 @@ def _chain_name(value: object) -> str:
     return text
 
 
+def _word(value: object) -> str:
+    text = _text(value)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
+        raise ValueError
+    return text
+
+
 def _facility(value: object) -> str:
     text = _text(value).upper()
     if not re.fullmatch(r"LOG_[A-Z0-9]+", text):
@@ -130,4 +137,5 @@ FLAG = Kind("true or false", _flag)
 LEVEL = Kind("one of " + ", ".join(LOG_LEVELS), _level)
 KEYS = Kind("a list of " + ", ".join(KEY_TYPES), _key_types)
 CHAIN = Kind("the name of a chain, such as ISRG_Root_X1", _chain_name)
+WORD = Kind("a word of letters, digits and ._-", _word)
 FACILITY = Kind("a facility of syslog, such as LOG_USER or LOG_LOCAL0", _facility)

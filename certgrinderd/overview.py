@@ -6,7 +6,7 @@ import re
 
 from certgrinderd import __version__
 from certgrinderd.config import OPTIONS, Settings
-from certgrinderd.issuance import certbot
+from certgrinderd.issuance import engines
 from certgrinderd.issuance.attempts import challenges
 from certgrinderd.kinds import Value
 from certgrinderd.policy import Domainsets
@@ -29,7 +29,7 @@ def for_admin(configuration: Configuration) -> str:
     settings = configuration.settings
     lines = [
         f"# certgrinderd {__version__}",
-        f"# Certificates come through {certbot.engine(settings).reason}.",
+        f"# Certificates come through {engines.chosen(settings).reason}.",
     ]
     for name, value in settings.values().items():
         line = f"{name}: {_yaml(value)}"

@@ -10,11 +10,12 @@ from cryptography.hazmat.primitives import serialization
 
 from certgrinderd.config import Settings
 from certgrinderd.errors import ConfigurationError, IssuanceError, MalformedInput, UnexpectedChain
-from certgrinderd.issuance import certbot
+from certgrinderd.issuance import engines
+from certgrinderd.issuance.engines import Engine
 from certgrinderd.issuance.hooks import Challenge
+from certgrinderd.issuance.request import Request
 from certgrinderd.pki.certificates import parse_chain, require_chain_for
 from certgrinderd.pki.names import LONGEST_NAME, DnsName, RequestedNames
-from certgrinderd.system import files
 
 logger = logging.getLogger(__name__)
 
@@ -41,34 +42,36 @@ def obtain(
         ConfigurationError: No challenge is enabled, or a setting can't work.
         UnexpectedChain: What the CA issued is something else.
         IssuanceError: No challenge led to a certificate.
-        LockTimeout: Others were at it for too long.
+        Temporary: Later there may be one.
     """
     enabled = challenges(settings)
     if not enabled:
         raise ConfigurationError(
             "neither acme-zone (for DNS-01) nor web-root (for HTTP-01) is set: set one or both"
         )
+    request = Request.of(csr, requested)
+    with engines.opened(settings) as engine:
+        possible = _possible(enabled, requested, zone=settings.acme_zone)
+        pem, challenge = _first_success(engine, possible, request, settings)
+    chain = _checked(pem, csr, requested)
     names = ", ".join(map(str, requested.names))
-    possible = _possible(enabled, requested, zone=settings.acme_zone)
+    logger.info("got a certificate for %s by %s: %s", names, challenge, _summary(chain))
+    return b"".join(each.public_bytes(serialization.Encoding.PEM) for each in chain)
+
+
+def _first_success(
+    engine: Engine, possible: list[Challenge], request: Request, settings: Settings
+) -> tuple[bytes, Challenge]:
+    names = ", ".join(map(str, request.names))
     failures = []
     for challenge in possible:
         logger.info("trying %s for %s at %s", challenge, names, settings.acme_server_url)
+        others = (each for each in possible if each is not challenge)
         try:
-            with files.private_directory(settings.temp_dir) as folder:
-                pem = certbot.issue(
-                    settings,
-                    challenge,
-                    csr_pem=csr.public_bytes(serialization.Encoding.PEM),
-                    folder=folder,
-                    note=f"{challenge} for {names}",
-                )
+            return engine.issue([challenge, *others], request), challenge
         except IssuanceError as error:
             logger.warning("%s failed: %s", challenge, error)
             failures.append(f"{challenge}: {error}")
-            continue
-        chain = _checked(pem, csr, requested)
-        logger.info("got a certificate for %s by %s: %s", names, challenge, _summary(chain))
-        return b"".join(each.public_bytes(serialization.Encoding.PEM) for each in chain)
     raise IssuanceError(f"no certificate for {names}: " + "; ".join(failures))
 
 

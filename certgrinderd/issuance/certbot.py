@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from certgrinderd.config import SYSTEM_CERTBOT, Settings
+from certgrinderd.config import BUILTIN, SYSTEM_CERTBOT, Settings
 from certgrinderd.errors import ConfigurationError, IssuanceError
+from certgrinderd.issuance.account_store import own_folder
 from certgrinderd.issuance.hooks import Challenge, environment, hook_command
 from certgrinderd.system import files, locks, process
 from certgrinderd.system.log import FOR_ADMIN
@@ -26,21 +27,6 @@ _ABOUT_THIS_HOST = re.compile(r"Saving debug log to |See the logfile |saved at: 
 
 
 @dataclass(frozen=True)
-class Engine:
-    """The certbot in force.
-
-    Attributes:
-        command: The words that run it.
-        folders: The options with its folders.
-        reason: Why it is this one, for people.
-    """
-
-    command: tuple[str, ...]
-    folders: tuple[str, ...]
-    reason: str
-
-
-@dataclass(frozen=True)
 class Paths:
     """Where certbot reads the CSR and writes its answer."""
 
@@ -50,14 +36,22 @@ class Paths:
     chain: str
 
 
-def engine(settings: Settings) -> Engine:
-    """Tell which certbot runs: the configured one, or the one inside certgrinderd."""
-    words = tuple(shlex.split(settings.certbot_command))
-    missing = [word for word in words if not os.access(word, os.X_OK)]
-    if settings.certbot_command == SYSTEM_CERTBOT and missing:
-        reason = f"the Certbot inside certgrinderd, since there is no {' and no '.join(missing)}"
-        return Engine((*own_command(), "certbot"), _folders(settings, _own_folders()), reason)
-    return Engine(words, _folders(settings, {}), f"{words[0]}, as certbot-command says")
+def missing_programs(settings: Settings) -> list[str]:
+    """Return the programs of the default command that are not there; none for another command."""
+    if settings.certbot_command != SYSTEM_CERTBOT:
+        return []
+    return [word for word in SYSTEM_CERTBOT.split() if not os.access(word, os.X_OK)]
+
+
+def _is_own(settings: Settings) -> bool:
+    """Whether no other certbot is configured than the one inside certgrinderd."""
+    return settings.certbot_command == BUILTIN or bool(missing_programs(settings))
+
+
+def _command(settings: Settings) -> list[str]:
+    if _is_own(settings):
+        return [*own_command(), "certbot"]
+    return shlex.split(settings.certbot_command)
 
 
 def own_command() -> tuple[str, ...]:
@@ -69,32 +63,28 @@ def own_command() -> tuple[str, ...]:
     return sys.executable, "-m", "certgrinderd"
 
 
-def _own_folders() -> dict[str, str]:
-    """Folders for a certbot that runs as ourselves; root's are certbot's defaults."""
-    if os.geteuid() == 0:
-        return {}
-    home = Path(os.environ.get("HOME") or "/") / ".local" / "share" / "certgrinderd" / "certbot"
-    return {name: str(home / name) for name in ("config", "work", "logs")}
-
-
-def _folders(settings: Settings, defaults: dict[str, str]) -> tuple[str, ...]:
+def _folders(settings: Settings) -> list[str]:
+    """The options with certbot's folders; where nothing is said, its defaults are root's."""
+    own: dict[str, str] = {}
+    if _is_own(settings) and os.geteuid() != 0:
+        own = {name: str(own_folder() / name) for name in ("config", "work", "logs")}
     folders = {
         "config": settings.certbot_config_dir,
         "work": settings.certbot_work_dir,
         "logs": settings.certbot_logs_dir,
     }
-    return tuple(
+    return [
         word
         for name, configured in folders.items()
-        for folder in (configured or defaults.get(name),)
+        for folder in (configured or own.get(name),)
         if folder
         for word in (f"--{name}-dir", folder)
-    )
+    ]
 
 
 def account_options(settings: Settings) -> list[str]:
     """Return the options that say which account is meant: the CA's URL and certbot's folders."""
-    options = ["--server", settings.acme_server_url, *engine(settings).folders]
+    options = ["--server", settings.acme_server_url, *_folders(settings)]
     if settings.skip_acme_server_cert_verify:
         options.append("--no-verify-ssl")
     return options
@@ -107,7 +97,7 @@ def certonly_command(settings: Settings, challenge: Challenge, paths: Paths) -> 
         ConfigurationError: A hook can't be found.
     """
     command = [
-        *engine(settings).command,
+        *_command(settings),
         *("certonly", "--non-interactive", "--agree-tos", "--manual"),
         *("--preferred-challenges", challenge.value),
         *("--manual-auth-hook", hook_command(settings.auth_hook, named="auth-hook")),
@@ -120,6 +110,8 @@ def certonly_command(settings: Settings, challenge: Challenge, paths: Paths) -> 
         command.append("--register-unsafely-without-email")
     else:
         command += ["--email", settings.acme_email]
+    if settings.acme_profile is not None:
+        command.append(f"--required-profile={settings.acme_profile}")
     if settings.preferred_chain is not None:
         # One word, so that no value can become an option of its own.
         command.append(f"--preferred-chain={settings.preferred_chain.replace('_', ' ')}")
@@ -229,7 +221,7 @@ def show_account(settings: Settings) -> str:
         IssuanceError: There is no account, or it can't be asked for.
         ConfigurationError, LockTimeout: See run.
     """
-    command = [*engine(settings).command, "show_account", *account_options(settings)]
+    command = [*_command(settings), "show_account", *account_options(settings)]
     variables = environment(settings, None, os.environ)
     lines = run(settings, command, variables, note="show acmeaccount")
     facts = [line for line in lines if re.match(r"(Account \w+|Email contacts?): ", line)]

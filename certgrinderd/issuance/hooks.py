@@ -34,6 +34,11 @@ class Challenge(enum.Enum):
     def __str__(self) -> str:
         return f"{self.value.upper()}-01"
 
+    @property
+    def acme_type(self) -> str:
+        """Its name in the protocol: "dns-01"."""
+        return f"{self.value}-01"
+
     def place(self, settings: Settings) -> str | None:
         """The zone or folder that challenges go to; None when this way is disabled."""
         return settings.acme_zone if self is Challenge.DNS_01 else settings.web_root
@@ -56,6 +61,8 @@ def environment(
     """
     built = {name: ours[name] for name in _PASSED_ON if name in ours}
     built["LC_ALL"] = "C.UTF-8"
+    if settings.acme_ca_file is not None:
+        built["REQUESTS_CA_BUNDLE"] = settings.acme_ca_file
     if challenge is not None:
         built[challenge.variable] = challenge.place(settings) or ""
     return built

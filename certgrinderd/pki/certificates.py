@@ -113,7 +113,7 @@ def require_chain_for(
     if not chain:
         raise UnexpectedChain("the CA's answer holds no certificate")
     leaf = chain[0]
-    if _spki(leaf.public_key()) != _spki(public_key):
+    if spki(leaf.public_key()) != spki(public_key):
         raise UnexpectedChain("the CA's certificate is for another key than the request's")
     _require_names(leaf, names)
     first, last = leaf.not_valid_before_utc, leaf.not_valid_after_utc
@@ -145,7 +145,8 @@ def _require_names(leaf: x509.Certificate, names: Sequence[DnsName]) -> None:
         )
 
 
-def _spki(key: CertificatePublicKeyTypes) -> bytes:
+def spki(key: CertificatePublicKeyTypes) -> bytes:
+    """Return the SubjectPublicKeyInfo in DER: equal for equal keys."""
     return key.public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )

@@ -7,6 +7,7 @@ import os
 import selectors
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO
@@ -16,6 +17,7 @@ from certgrinderd.system.hangup import require_client
 
 LONGEST_LINE = 4096
 MOST_LINES = 2000
+MOST_BYTES = 1024 * 1024
 # How long a program may take to clean up after SIGTERM: for certbot, all its cleanup hooks.
 GRACE_SECONDS = 60.0
 # How often we look whether our client is still there.
@@ -23,7 +25,15 @@ _PATIENCE = 0.5
 
 
 class ProgramFailed(IssuanceError):
-    """A program could not be started, took too long, or ended with another status than 0."""
+    """A program could not be started, took too long, or ended with another status than 0.
+
+    Attributes:
+        status: Its exit status, negative for a signal; None if it did not start or end by itself.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 def run(
@@ -31,11 +41,13 @@ def run(
     *,
     environment: Mapping[str, str],
     timeout: float,
-    on_line: Callable[[str], None],
+    on_line: Callable[[str], None] | bytearray,
     on_error_line: Callable[[str], None],
     umask: int = 0o077,
+    stdin: bytes = b"",
+    check: Callable[[], None] = require_client,
 ) -> None:
-    """Run a program, without a shell and without standard input, until it ends.
+    """Run a program, without a shell, until it ends.
 
     It is ended, with SIGTERM and time to clean up, when it takes too long, when a signal asks us to
     end, and when our client hangs up.
@@ -45,28 +57,19 @@ def run(
         environment: All of its environment.
         timeout: In seconds.
         on_line: Called with each line that it prints on standard output, as it comes; lines are cut
-            at 4096 bytes, and no more than 2000 are passed on.
+            at 4096 bytes, and no more than 2000 are passed on. Or what takes up its standard output
+            as it is, a mebibyte at most.
         on_error_line: The same for standard error.
         umask: Its file mode creation mask.
+        stdin: What it can read on standard input.
+        check: Called while it runs; what it raises ends the program.
 
     Raises:
         ProgramFailed: See there.
     """
     name = os.path.basename(command[0])  # noqa: PTH119 - a word, not yet a path
-    try:
-        process = subprocess.Popen(  # noqa: S603 - the admin named the program; there is no shell
-            command,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            umask=umask,
-        )
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ProgramFailed(f"cannot run {command[0]}: {reason}") from error
-    with contextlib.closing(_Relay()) as relay:
+    process = _start(command, environment, umask=umask, stdin=stdin)
+    with contextlib.closing(_Relay(check)) as relay:
         relay.add(process.stdout, on_line)
         relay.add(process.stderr, on_error_line)
         try:
@@ -78,7 +81,33 @@ def run(
             _end(process, relay)
             raise
     if process.returncode:
-        raise ProgramFailed(f"{name} ended with {_status(process.returncode)}")
+        status = process.returncode
+        raise ProgramFailed(f"{name} ended with {_status(status)}", status=status)
+
+
+def _start(
+    command: Sequence[str], environment: Mapping[str, str], *, umask: int, stdin: bytes
+) -> subprocess.Popen[bytes]:
+    with contextlib.ExitStack() as stack:
+        source: int | IO[bytes] = subprocess.DEVNULL
+        if stdin:
+            # Not a pipe: nobody has to wait until the program has read all of it.
+            source = stack.enter_context(tempfile.TemporaryFile(buffering=0))
+            source.write(stdin)
+            source.seek(0)
+        try:
+            return subprocess.Popen(  # noqa: S603 - the admin named the program; there is no shell
+                command,
+                env=dict(environment),
+                stdin=source,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                umask=umask,
+            )
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise ProgramFailed(f"cannot run {command[0]}: {reason}") from error
 
 
 def _status(code: int) -> str:
@@ -106,10 +135,22 @@ class _Lines:
                 self._on_line(text)
 
 
-class _Relay:
-    """The pipes from a program, passed on line by line."""
+class _Bytes:
+    """Bytes in, the same out, within bounds."""
 
-    def __init__(self) -> None:
+    def __init__(self, taken: bytearray) -> None:
+        self._taken = taken
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes; none at the end."""
+        self._taken += data[: MOST_BYTES - len(self._taken)]
+
+
+class _Relay:
+    """The pipes from a program, passed on as they fill."""
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self._check = check
         self._selector = selectors.DefaultSelector()
         self._streams: list[IO[bytes]] = []
 
@@ -118,10 +159,11 @@ class _Relay:
             stream.close()
         self._selector.close()
 
-    def add(self, stream: IO[bytes] | None, on_line: Callable[[str], None]) -> None:
+    def add(self, stream: IO[bytes] | None, to: Callable[[str], None] | bytearray) -> None:
         if stream is not None:
             self._streams.append(stream)
-            self._selector.register(stream, selectors.EVENT_READ, _Lines(on_line))
+            sink = _Bytes(to) if isinstance(to, bytearray) else _Lines(to)
+            self._selector.register(stream, selectors.EVENT_READ, sink)
 
     def until(self, has_ended: Callable[[], bool], *, deadline: float) -> None:
         """Pass on what comes until the program has ended and nothing more is in the pipes.
@@ -130,16 +172,16 @@ class _Relay:
 
         Raises:
             TimeoutError: It has not ended by the deadline.
-            Interrupted: Our client hung up.
+            BaseException: See check.
         """
         while not has_ended():
             if time.monotonic() > deadline:
                 raise TimeoutError
-            require_client()
+            self._check()
             if self._selector.get_map():
                 self.pass_on(min(_PATIENCE, max(0.0, deadline - time.monotonic())))
             else:
-                time.sleep(0.01)  # it closed its ends and is about to end
+                time.sleep(0.001)  # it closed its ends and is about to end
         while self.pass_on(0):
             pass
 

@@ -31,6 +31,7 @@ class Pebble(Server):
         directory_url: Where ACME clients begin.
         management_url: Pebble's own management interface.
         ca_file: The CA certificate to trust for both.
+        settings: More of its configuration file; counts when `configure` is called.
     """
 
     program_name = "pebble"
@@ -54,6 +55,7 @@ class Pebble(Server):
         self.directory_url = f"https://127.0.0.1:{self.port}/dir"
         self.management_url = f"https://127.0.0.1:{self.management_port}"
         self.ca_file: Path = self.directory / "ca.pem"
+        self.settings: dict[str, object] = {}
 
     def configure(self) -> None:
         """Write the configuration and the certificate of the API."""
@@ -67,6 +69,7 @@ class Pebble(Server):
             "tlsPort": free_port(),
             "ocspResponderURL": "",
             "externalAccountBindingRequired": False,
+            **self.settings,
         }
         path = self.directory / "pebble.json"
         path.write_text(json.dumps({"pebble": settings}), encoding="utf-8")

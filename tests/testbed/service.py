@@ -19,6 +19,9 @@ from tests.testbed.sshd import Client, Sshd
 # How the client's words reach the program: by $SSH_ORIGINAL_COMMAND in the forced command, or from
 # the variable of that name.
 Form = Literal["passed on", "taken from the variable"]
+# What talks to the CA: the ACME client inside certgrinderd, or the certbot inside it.
+Engine = Literal["builtin", "certbot"]
+ENGINES: tuple[Engine, ...] = ("builtin", "certbot")
 
 
 class Service:
@@ -27,14 +30,24 @@ class Service:
     Attributes:
         settings: What the configuration file holds; `configure` writes it.
         temp_dir: Where runs make their private folders.
+        engine: What talks to the CA.
     """
 
     def __init__(  # noqa: PLR0917 - the parts of a test bed
-        self, pyz: Path, sshd: Sshd, pebble: Pebble, named: Named, nginx: Nginx, folder: Path
+        self,
+        pyz: Path,
+        sshd: Sshd,
+        pebble: Pebble,
+        named: Named,
+        nginx: Nginx,
+        folder: Path,
+        *,
+        engine: Engine = "builtin",
     ) -> None:
         self._pyz = pyz
         self._sshd = sshd
         self._folder = folder
+        self.engine = engine
         self.temp_dir = folder / "temp"
         self.temp_dir.mkdir()
         # What hooks and certbot need and no setting says.
@@ -51,6 +64,7 @@ class Service:
             "web-root": str(nginx.webroot),
             "temp-dir": str(self.temp_dir),
             "pid-dir": str(folder),
+            "certbot-command": f"{pyz} certbot" if engine == "certbot" else engine,
             **{f"certbot-{kind}-dir": str(folder / kind) for kind in ("config", "work", "logs")},
         }
         self.configure()

@@ -16,8 +16,10 @@ from certgrinderd.sources import Source, from_mapping, from_yaml, merge
 
 # A value of each kind that is not the default, as YAML has it.
 OTHER_VALUES: dict[str, object] = {
+    "acme-profile": "shortlived",
     "acme-server-url": "https://ca.example/directory",
     "allow-key-types": ["ecdsa", "ed25519"],
+    "chain-length": 3,
     "client-acme-servers": ["https://a.example/dir", "https://b.example/dir"],
     "log-level": "WARNING",
     "preferred-chain": "ISRG_Root_X1",

@@ -1,0 +1,156 @@
+"""What talks to the CA: an ACME client of our own, or certbot."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from certgrinderd.config import BUILTIN, Settings
+from certgrinderd.errors import IssuanceError
+from certgrinderd.issuance import certbot
+from certgrinderd.issuance.hooks import Challenge
+from certgrinderd.issuance.request import Request
+from certgrinderd.system import files
+
+if TYPE_CHECKING:
+    from certgrinderd.issuance.acme_session import Session
+
+
+class Kind(enum.Enum):
+    """The engines there are."""
+
+    BUILTIN = "the ACME client inside certgrinderd"
+    CERTBOT = "Certbot"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The engine in force.
+
+    Attributes:
+        kind: Which one.
+        reason: Why it is this one, for people.
+    """
+
+    kind: Kind
+    reason: str
+
+
+class Engine(Protocol):
+    """Gets certificates from one CA."""
+
+    def issue(self, preferred: Sequence[Challenge], request: Request) -> bytes:
+        """Get a certificate in one attempt.
+
+        Args:
+            preferred: The challenges that can work, the one to try first.
+            request: The CSR and its names.
+
+        Returns:
+            The chain in PEM, not looked at.
+
+        Raises:
+            IssuanceError: There is none.
+            Temporary: Later there may be one; Unreachable if it is the CA's fault.
+            ConfigurationError: A setting can't work.
+        """
+
+    def describe_account(self) -> str:
+        """Ask the CA about our account, and return lines for people.
+
+        Raises:
+            IssuanceError, Temporary, ConfigurationError: See issue.
+        """
+
+
+def chosen(settings: Settings) -> Choice:
+    """Tell which engine is in force."""
+    if settings.certbot_command == BUILTIN:
+        return Choice(Kind.BUILTIN, f"{Kind.BUILTIN.value}, as certbot-command says")
+    missing = certbot.missing_programs(settings)
+    if missing:
+        reason = f"{Kind.BUILTIN.value}, since there is no {' and no '.join(missing)}"
+        return Choice(Kind.BUILTIN, reason)
+    program = shlex.split(settings.certbot_command)[0]
+    return Choice(Kind.CERTBOT, f"{program}, as certbot-command says")
+
+
+@contextlib.contextmanager
+def opened(settings: Settings) -> Iterator[Engine]:
+    """Give the engine in force, and let go of what it holds in the end.
+
+    Raises:
+        ConfigurationError: A setting can't work.
+    """
+    if chosen(settings).kind is Kind.CERTBOT:
+        yield _Certbot(settings)
+        return
+    # Not before: these make a request to another engine slower for nothing.
+    from certgrinderd.issuance.acme_session import Session
+    from certgrinderd.system import https
+    from certgrinderd.system.waiting import Patience
+
+    with https.client(
+        # The variable is what certbot goes by.
+        ca_file=settings.acme_ca_file or os.environ.get("REQUESTS_CA_BUNDLE"),
+        verify=not settings.skip_acme_server_cert_verify,
+        environment=os.environ,
+    ) as client:
+        patience = Patience(settings.issuance_timeout)
+        yield _Builtin(settings, Session(settings.acme_server_url, client, patience))
+
+
+class _Certbot:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def issue(self, preferred: Sequence[Challenge], request: Request) -> bytes:
+        challenge = preferred[0]
+        with files.private_directory(self._settings.temp_dir) as folder:
+            return certbot.issue(
+                self._settings,
+                challenge,
+                csr_pem=request.csr_pem,
+                folder=folder,
+                note=f"{challenge} for {', '.join(map(str, request.names))}",
+            )
+
+    def describe_account(self) -> str:
+        return certbot.show_account(self._settings)
+
+
+class _Builtin:
+    def __init__(self, settings: Settings, session: Session) -> None:
+        self._settings = settings
+        self._session = session
+
+    def issue(self, preferred: Sequence[Challenge], request: Request) -> bytes:
+        from certgrinderd.issuance import acme_client
+
+        with self._in_time():
+            return acme_client.issue(self._session, self._settings, preferred, request)
+
+    def describe_account(self) -> str:
+        from certgrinderd.issuance import acme_account
+
+        with self._in_time():
+            account = acme_account.find(self._session, self._settings)
+            return acme_account.describe(self._session, account)
+
+    @contextlib.contextmanager
+    def _in_time(self) -> Iterator[None]:
+        from certgrinderd.system.waiting import OutOfTime, Patience
+
+        self._session.patience = Patience(self._settings.issuance_timeout)
+        try:
+            yield
+        except OutOfTime as error:
+            raise IssuanceError(
+                f"it took longer than the {self._settings.issuance_timeout} seconds of "
+                "issuance-timeout"
+            ) from error

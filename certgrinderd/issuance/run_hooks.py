@@ -1,0 +1,142 @@
+"""Running the hooks as certbot does: once per challenge before the CA looks, once afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from certgrinderd.config import Settings
+from certgrinderd.errors import HookFailed
+from certgrinderd.issuance.hooks import Challenge, environment, hook_command
+from certgrinderd.system import process
+from certgrinderd.system.waiting import OutOfTime, Patience, each, undisturbed
+
+logger = logging.getLogger(__name__)
+
+# For all cleanup hooks together: whoever asked us to end is waiting.
+CLEANUP_SECONDS = process.GRACE_SECONDS
+# What a hook says goes into an environment variable, which Linux limits to 128 KiB.
+_LONGEST_OUTPUT = 65536
+
+
+@dataclass(frozen=True)
+class Task:
+    """One challenge to publish.
+
+    Attributes:
+        challenge: How the name is proved.
+        domain: The name, without "*.", or the IP address.
+        validation: What to publish (RFC 8555 sections 8.3 and 8.4).
+        token: HTTP-01: the name of the file.
+    """
+
+    challenge: Challenge
+    domain: str
+    validation: str
+    token: str
+
+
+@contextlib.contextmanager
+def published(tasks: Sequence[Task], settings: Settings, patience: Patience) -> Iterator[None]:
+    """Publish challenges by the auth hook, and take them away in the end by the cleanup hook.
+
+    Cleanup runs for every challenge whose auth hook was started, whatever happened then; that it
+    fails is logged and no more.
+
+    Args:
+        tasks: In the order in which the hooks start, `hook-concurrency` at a time.
+        settings: The hooks and their zone or web root.
+        patience: For the auth hooks; cleanup has a limit of its own.
+
+    Raises:
+        HookFailed: An auth hook failed.
+        ConfigurationError: A hook can't be found.
+    """
+    auth = hook_command(settings.auth_hook, named="auth-hook")
+    cleanup = hook_command(settings.cleanup_hook, named="cleanup-hook")
+    started: dict[Task, dict[str, str]] = {}
+
+    def publish(task: Task) -> None:
+        variables = _variables(task, tasks, settings)
+        started[task] = variables
+        said = _run(auth, variables, task, named="auth-hook", patience=patience)
+        started[task] = {**variables, "CERTBOT_AUTH_OUTPUT": said}
+
+    try:
+        each(publish, tasks, at_once=settings.hook_concurrency, patience=patience)
+        yield
+    finally:
+        with undisturbed():
+            _clean_up(cleanup, started, settings)
+
+
+def _clean_up(command: str, started: dict[Task, dict[str, str]], settings: Settings) -> None:
+    patience = Patience(CLEANUP_SECONDS, for_client=False)
+
+    def take_away(task: Task) -> None:
+        try:
+            _run(command, started[task], task, named="cleanup-hook", patience=patience)
+        except HookFailed as error:
+            logger.warning("%s", error)
+
+    each(take_away, list(started), at_once=settings.hook_concurrency, patience=patience)
+
+
+def _variables(task: Task, tasks: Sequence[Task], settings: Settings) -> dict[str, str]:
+    """What certbot's manual plugin sets (certbot._internal.plugins.manual)."""
+    everybody = ",".join(each.domain for each in tasks)
+    variables = {
+        **environment(settings, task.challenge, os.environ),
+        "CERTBOT_DOMAIN": task.domain,
+        "CERTBOT_IDENTIFIER": task.domain,
+        "CERTBOT_VALIDATION": task.validation,
+        "CERTBOT_ALL_DOMAINS": everybody,
+        "CERTBOT_ALL_IDENTIFIERS": everybody,
+        "CERTBOT_REMAINING_CHALLENGES": str(len(tasks) - tasks.index(task) - 1),
+    }
+    if task.challenge is Challenge.HTTP_01:
+        variables["CERTBOT_TOKEN"] = task.token
+    return variables
+
+
+def _run(
+    command: str, variables: dict[str, str], task: Task, *, named: str, patience: Patience
+) -> str:
+    """Run a hook, log what it says on standard error, and return what it says on standard output.
+
+    Raises:
+        HookFailed: It failed or took too long.
+    """
+    output = bytearray()
+    errors: list[str] = []
+
+    def on_error_line(line: str) -> None:
+        errors.append(line)
+        logger.info("%s for %s: %s", named, task.domain, line)
+
+    try:
+        process.run(
+            ["/bin/sh", "-c", command],
+            environment=variables,
+            timeout=patience.seconds,  # the check knows what is left of them
+            on_line=output,
+            on_error_line=on_error_line,
+            check=patience.check,
+            # As with certbot: the hook sees to the modes of what others must read.
+            umask=0o022,
+        )
+    except OutOfTime as error:
+        raise HookFailed(
+            f"the {named} for {task.domain} took too long: there are {patience.seconds:g} seconds "
+            "for everything"
+        ) from error
+    except process.ProgramFailed as error:
+        # It is sh that was run, and that is no news.
+        reason = str(error).removeprefix("sh ")
+        said = f": {errors[-1]}" if errors else ""
+        raise HookFailed(f"the {named} for {task.domain} {reason}{said}") from error
+    # An environment variable can't hold a NUL.
+    return output[:_LONGEST_OUTPUT].decode("utf-8", "replace").replace("\0", "").strip()
