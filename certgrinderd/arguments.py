@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -26,16 +26,18 @@ class Command:
         help: What it does.
         client_may_run: Whether a client's command line may hold it; no unless said so.
         takes_words: Whether all words after it are its own.
+        switches: Options of its own, without a value: names as "check-revocation", and their help.
     """
 
     words: tuple[str, ...]
     help: str
     client_may_run: bool = False
     takes_words: bool = False
+    switches: Mapping[str, str] = field(default_factory=dict)
 
 
 GROUPS = {
-    "get": "Get certificates.",
+    "get": "Get certificates, OCSP responses or CRLs.",
     "show": "Show the configuration, the ACME account, or what is in a CSR or certificate.",
 }
 
@@ -43,6 +45,18 @@ COMMANDS = (
     Command(
         ("get", "certificate"),
         "Get a new certificate. Reads a CSR in PEM, prints the certificate chain in PEM.",
+        client_may_run=True,
+    ),
+    Command(
+        ("get", "crl"),
+        "Get the CRL that covers a certificate, and say whether it is on it. Reads the chain in "
+        "PEM, the leaf first; prints DER.",
+        client_may_run=True,
+    ),
+    Command(
+        ("get", "ocsp"),
+        "Get an OCSP response for a certificate. Reads the chain in PEM, the leaf first; prints "
+        "DER.",
         client_may_run=True,
     ),
     Command(
@@ -54,6 +68,7 @@ COMMANDS = (
         ("show", "certificate"),
         "Show what is in a certificate chain. Reads PEM, the leaf first.",
         client_may_run=True,
+        switches={"check-revocation": "Ask the CA whether the leaf is revoked: by OCSP and CRL."},
     ),
     Command(
         ("show", "configuration"),
@@ -85,11 +100,13 @@ class Parsed:
         command: The words of the command; empty when there is none.
         values: The options that it holds.
         rest: The words of a command that takes words.
+        switches: Those of the command's own that are there.
     """
 
     command: tuple[str, ...]
     values: dict[str, Value]
     rest: tuple[str, ...] = field(default=())
+    switches: tuple[str, ...] = field(default=())
 
 
 class _Parser(argparse.ArgumentParser):
@@ -169,6 +186,10 @@ def build_parser(*, client: bool = False) -> _Parser:
         )
         if command.takes_words:
             leaf.add_argument("rest", nargs="*", metavar="WORD")
+        for switch, text in command.switches.items():
+            leaf.add_argument(
+                f"--{switch}", dest="switches", action="append_const", const=switch, help=text
+            )
     return parser
 
 
@@ -221,4 +242,6 @@ def _parse(parser: _Parser, words: Sequence[str]) -> Parsed:
         for key in (option.name.replace("-", "_"),)
         if key in found
     }
-    return Parsed(command, values, tuple(found.get("rest") or ()))
+    return Parsed(
+        command, values, tuple(found.get("rest") or ()), tuple(found.get("switches") or ())
+    )

@@ -12,21 +12,25 @@ from certgrinderd import sources
 from certgrinderd.config import Settings
 from certgrinderd.errors import CertgrinderdError, ConfigurationError, NotPermitted
 from certgrinderd.kinds import Value
+from certgrinderd.ocsp_methods import OcspMethods
 from certgrinderd.sources import Configuration
 
 if TYPE_CHECKING:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+    from cryptography.x509.ocsp import OCSPResponse
 
     from certgrinderd.policy import Domainsets
+    from certgrinderd.revocation.fetch import Question
+    from certgrinderd.revocation.status import Status
 
 logger = logging.getLogger(__name__)
 
 DOMAINSETS_VARIABLE = "CERTGRINDERD_DOMAINSETS"
 
 
-class Certgrinderd:
+class Certgrinderd(OcspMethods):
     """A certgrinderd server: one configuration, and what can be done with it.
 
     The methods whose names end in `_command` are the commands of the command line. They write their
@@ -251,6 +255,72 @@ class Certgrinderd:
             return False
         return True
 
+    # Revocation; the checks of OCSP responses are in OcspMethods.
+
+    def get_ocsp_command(self) -> None:
+        """Read a certificate chain, and print the OCSP response for the leaf in DER."""
+        from certgrinderd.revocation import fetch
+
+        path = self.conf["certificate-file"]
+        answer = fetch.ocsp_response(self._question(self.parse_chain(str(path) if path else None)))
+        self._tell(answer.status, f"the OCSP response from {answer.source!r}")
+        self._write(answer.der)
+
+    def get_crl_command(self) -> None:
+        """Read a certificate chain, and print the CRL that covers the leaf in DER."""
+        from certgrinderd.revocation import fetch
+
+        path = self.conf["certificate-file"]
+        question = self._question(self.parse_chain(str(path) if path else None))
+        answer = fetch.certificate_revocation_list(question)
+        on_it = "is on it" if answer.status.kind == "revoked" else "is not on it"
+        self._tell(
+            answer.status,
+            f"the CRL from {answer.source!r}: the certificate with the serial number "
+            f"{question.certificate.serial_number:x} {on_it}",
+        )
+        self._write(answer.der)
+
+    def get_ocsp_response(self, certpath: str | None) -> OCSPResponse:
+        """Read a certificate chain, and return an OCSP response that was checked.
+
+        Args:
+            certpath: The path of the PEM file; standard input if it is None.
+
+        Raises:
+            SystemExit: With status 1, when there is none; the log says why.
+        """
+        from certgrinderd.revocation import fetch, ocsp
+
+        try:
+            answer = fetch.ocsp_response(self._question(self.parse_chain(certpath)))
+            return ocsp.parse_response(answer.der)
+        except CertgrinderdError as error:
+            self._exit(error)
+
+    def _question(self, chain: list[x509.Certificate]) -> Question:
+        """What to ask about a leaf, if this client may: it is no way to send us to any server.
+
+        Raises:
+            NotPermitted: A client asks about a certificate with others' names.
+            MalformedInput: The issuer is missing, or a client's certificate has other names than
+                those of hosts.
+        """
+        from certgrinderd.pki import certificates
+        from certgrinderd.revocation.fetch import Question
+
+        if self._is_client:
+            from certgrinderd import policy
+
+            policy.require_names(certificates.host_names_of(chain[0]), self._domainsets())
+        issuer = certificates.find_issuer(chain)
+        return Question(chain[0], issuer, self._settings, for_client=self._is_client)
+
+    @staticmethod
+    def _tell(status: Status, what: str) -> None:
+        level = logging.INFO if status.kind == "good" else logging.WARNING
+        logger.log(level, "%s: %s", what, status)
+
     # What there is to see.
 
     def show_acmeaccount_command(self) -> None:
@@ -293,15 +363,24 @@ class Certgrinderd:
             text += f"This client may have it: no, {printable(str(error))}\n"
         self._write(text.encode())
 
-    def show_certificate_command(self) -> None:
-        """Read a certificate chain, and print what is in it."""
+    def show_certificate_command(self, *, check_revocation: bool = False) -> None:
+        """Read a certificate chain, and print what is in it.
+
+        Args:
+            check_revocation: Whether to ask the CA if the leaf is revoked, and print its answers.
+        """
         from datetime import datetime, timezone
 
         from certgrinderd.pki import describe
 
         path = self.conf["certificate-file"]
         chain = self.parse_chain(str(path) if path else None)
-        self._write(describe.chain(chain, now=datetime.now(timezone.utc)).encode())
+        text = describe.chain(chain, now=datetime.now(timezone.utc))
+        if check_revocation:
+            from certgrinderd.revocation import fetch
+
+            text += "\n" + describe.revocation(fetch.everything(self._question(chain)))
+        self._write(text.encode())
 
     @staticmethod
     def ping_command() -> None:

@@ -19,7 +19,6 @@ from certgrinderd.errors import (
 )
 
 if TYPE_CHECKING:
-    from certgrinderd.certgrinderd import Certgrinderd
     from certgrinderd.sources import Configuration, Source
 
 _LARGEST_CONFIGURATION = 65536
@@ -128,14 +127,17 @@ def _run_configured(request: _Request) -> None:
     if command == ("certbot",):
         _run_certbot(configuration, request.parsed.rest)
         return
-    commands: dict[tuple[str, ...], Callable[[Certgrinderd], None]] = {
+    commands: dict[tuple[str, ...], Callable[..., None]] = {
         ("get", "certificate"): Certgrinderd.get_certificate_command,
+        ("get", "crl"): Certgrinderd.get_crl_command,
+        ("get", "ocsp"): Certgrinderd.get_ocsp_command,
         ("show", "acmeaccount"): Certgrinderd.show_acmeaccount_command,
         ("show", "certificate"): Certgrinderd.show_certificate_command,
         ("show", "configuration"): Certgrinderd.show_configuration_command,
         ("show", "csr"): Certgrinderd.show_csr_command,
     }
-    commands[command](server)
+    switches = {name.replace("-", "_"): True for name in request.parsed.switches}
+    commands[command](server, **switches)
 
 
 def _log_request(command: tuple[str, ...]) -> None:

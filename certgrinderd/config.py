@@ -145,6 +145,12 @@ class Settings:
         COMMAND,
         ("-A",),
     )
+    cache_dir: str | None = _option(
+        "The folder in which OCSP responses are kept until half of their validity is over; they "
+        "are verified each time. Unset, each request asks the CA.",
+        None,
+        PATH,
+    )
     certbot_command: str = _option(
         "The command that runs Certbot, or the word builtin for the ACME client inside "
         "certgrinderd, which needs no sudo and serves any number of clients at once. As long as it "
@@ -183,6 +189,9 @@ class Settings:
     )
     config_file: str | None = _option(
         "The configuration file, in YAML.", None, PATH, ("-f", "-c"), in_file=False
+    )
+    crl_timeout: int = _option(
+        "The seconds that fetching a CRL from one URL may take.", 60, kinds.seconds(1)
     )
     csr_file: str | None = _option(
         "The PEM file with the certificate signing request, instead of standard input.", None, PATH
@@ -244,6 +253,11 @@ class Settings:
         ("-l",),
         client_may_set=True,
     )
+    max_crl_size: int = _option(
+        "The most bytes that a CRL may have.",
+        33554432,
+        kinds.number("bytes", 1024, 536870912),
+    )
     max_input_size: int = _option(
         "The most bytes that are read from standard input.",
         65536,
@@ -253,6 +267,16 @@ class Settings:
         "The most names that one certificate may have.",
         100,
         kinds.number("names", 1, 1000),
+    )
+    ocsp_allow_private: bool = _option(
+        "Let clients' requests for OCSP responses and CRLs go to private addresses, this host "
+        "included, and to any port: for a CA of your own. Requests that the admin makes may go "
+        "there anyway.",
+        default=False,
+        kind=FLAG,
+    )
+    ocsp_timeout: int = _option(
+        "The seconds that one OCSP responder has to answer.", 10, kinds.seconds(1)
     )
     pid_dir: str = _option(
         "The folder of the PID file, on which runs of Certbot queue up.",

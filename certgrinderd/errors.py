@@ -84,6 +84,24 @@ class UnexpectedChain(IssuanceError):
     """What the CA sent is not a certificate for this request."""
 
 
+class RevocationError(CertgrinderdError):
+    """There is no revocation status: the certificate, its CA or a responder lacks something."""
+
+    exit_code = 4
+
+
+class ResponseInvalid(RevocationError):
+    """An OCSP response or CRL is not what it should be, or its signature is not to be trusted."""
+
+
+class ResponseNotCurrent(RevocationError):
+    """An OCSP response or CRL is for another time than now."""
+
+
+class AddressRefused(RevocationError):
+    """A URL leads to where we make no requests for clients."""
+
+
 class Temporary(CertgrinderdError):
     """Nobody has to mend anything: try again later."""
 

@@ -103,10 +103,26 @@ def require_permitted(
         NotPermitted: No set has all of them.
     """
     require_well_formed(requested, max_names=max_names)
-    wanted = frozenset(requested.subject_alternative_names)
-    for names in domainsets.sets:
-        if wanted <= names:
-            return names
+    return require_names(requested.subject_alternative_names, domainsets)
+
+
+def require_names(names: Iterable[DnsName], domainsets: Domainsets) -> frozenset[DnsName]:
+    """Require that one domainset has all of some names, and return that set.
+
+    Args:
+        names: At least one: of nothing at all, nobody can say whose it is.
+        domainsets: What the client may have.
+
+    Raises:
+        MalformedInput: There is no name.
+        NotPermitted: No set has all of them.
+    """
+    wanted = frozenset(names)
+    if not wanted:
+        raise MalformedInput("there is no name that could be permitted")
+    for permitted in domainsets.sets:
+        if wanted <= permitted:
+            return permitted
     if not domainsets.sets:
         raise NotPermitted(
             f"this client has no domainsets, so it may not have {_listed(wanted)}",

@@ -76,6 +76,25 @@ def names_of(certificate: x509.Certificate) -> list[x509.GeneralName]:
     return list(found.value)
 
 
+def host_names_of(certificate: x509.Certificate) -> list[DnsName]:
+    """Return the host names that a certificate is for; a CN next to them is not looked at.
+
+    Raises:
+        MalformedInput: It has names of another kind, or some that can't be read.
+    """
+    try:
+        names = names_of(certificate)
+    except (ValueError, x509.UnsupportedGeneralNameType) as error:
+        raise MalformedInput(f"the certificate's names cannot be read: {error}") from error
+    for name in names:
+        if not isinstance(name, x509.DNSName):
+            raise MalformedInput(
+                f"the certificate has a name of the kind {type(name).__name__}: expected host "
+                "names (DNSName) alone"
+            )
+    return [DnsName.parse(name.value) for name in names]
+
+
 def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     """Whether the issuer's name and key are those that signed the certificate.
 
@@ -86,6 +105,25 @@ def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
     except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
         return False
     return True
+
+
+def find_issuer(chain: Sequence[x509.Certificate]) -> x509.Certificate:
+    """Return the certificate whose key signed the leaf.
+
+    Args:
+        chain: The leaf first, the others in any order.
+
+    Raises:
+        MalformedInput: It is not there.
+    """
+    leaf, *others = chain
+    for candidate in others:
+        if is_signed_by(leaf, candidate):
+            return candidate
+    raise MalformedInput(
+        f"the certificate of the issuer, {leaf.issuer.rfc4514_string()!r}, is missing: "
+        "send the whole chain, the leaf first"
+    )
 
 
 def require_chain_for(

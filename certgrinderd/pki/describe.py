@@ -67,6 +67,15 @@ def chain(certificates: Sequence[x509.Certificate], *, now: datetime) -> str:
     return "\n".join(parts)
 
 
+def revocation(answers: Iterable[tuple[str, str]]) -> str:
+    """Say what the CA says about the leaf.
+
+    Args:
+        answers: How it was asked, "OCSP" or "CRL", and what it said.
+    """
+    return f"Revocation of certificate 1\n{_table(answers)}"
+
+
 def _certificate_rows(certificate: x509.Certificate, *, now: datetime) -> Iterator[tuple[str, str]]:
     yield "Subject", certificate.subject.rfc4514_string() or "(empty)"
     for name in _names(certificate):

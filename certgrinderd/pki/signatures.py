@@ -13,14 +13,16 @@ def is_signature_valid(
     signature: bytes,
     payload: bytes,
     algorithm: hashes.HashAlgorithm | None,
+    pss: padding.PSS | None = None,
 ) -> bool:
     """Whether a signature on a payload is right.
 
     Args:
-        key: RSA (PKCS #1 v1.5), elliptic curve, Ed25519 or Ed448; other kinds are never right.
+        key: RSA, elliptic curve, Ed25519 or Ed448; other kinds are never right.
         signature: The signature.
         payload: What was signed.
         algorithm: The hash algorithm; None for the Edwards curves, which bring their own.
+        pss: The padding of an RSA key's signature; None for PKCS #1 v1.5.
     """
     try:
         if isinstance(key, (ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)):
@@ -28,7 +30,7 @@ def is_signature_valid(
         elif algorithm is None:
             return False
         elif isinstance(key, rsa.RSAPublicKey):
-            key.verify(signature, payload, padding.PKCS1v15(), algorithm)
+            key.verify(signature, payload, pss or padding.PKCS1v15(), algorithm)
         elif isinstance(key, ec.EllipticCurvePublicKey):
             key.verify(signature, payload, ec.ECDSA(algorithm))
         else:

@@ -1,0 +1,1 @@
+"""Is a certificate revoked? OCSP responses and CRLs, fetched and verified."""
