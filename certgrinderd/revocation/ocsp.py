@@ -261,10 +261,11 @@ def _require_authorized(
 ) -> None:
     if any(signer.public_key() == issuer.public_key() for issuer in issuers):
         return
+    name = repr(signer.subject.rfc4514_string())
+    require_strong(signer.signature_hash_algorithm, what=f"the certificate of {name}")
     if not any(is_signed_by(signer, issuer) for issuer in issuers):
         raise ResponseInvalid(
-            f"it is signed by {signer.subject.rfc4514_string()!r}, "
-            "which was not issued by the key of the certificate's issuer"
+            f"it is signed by {name}, which was not issued by the key of the certificate's issuer"
         )
     _require_delegate(signer, now=now)
 
@@ -280,7 +281,6 @@ def _is_named(response: OCSPResponse, signer: x509.Certificate) -> bool:
 def _require_delegate(signer: x509.Certificate, *, now: datetime) -> None:
     """Require that a certificate, whose issuer was verified, lets its key sign responses now."""
     name = repr(signer.subject.rfc4514_string())
-    require_strong(signer.signature_hash_algorithm)
     first, last = signer.not_valid_before_utc, signer.not_valid_after_utc
     if not first - CLOCK_TOLERANCE <= now <= last + CLOCK_TOLERANCE:
         raise ResponseInvalid(

@@ -79,18 +79,19 @@ def require_current(this_update: datetime, next_update: datetime | None, *, now:
         )
 
 
-def require_strong(algorithm: hashes.HashAlgorithm | None) -> None:
+def require_strong(algorithm: hashes.HashAlgorithm | None, *, what: str = "it") -> None:
     """Require that a signature's hash can't be made to collide: no MD5, no SHA-1.
 
     Args:
         algorithm: None for Ed25519 and Ed448, which bring their own.
+        what: What is signed, for the message.
 
     Raises:
         ResponseInvalid: It can.
     """
     if algorithm is not None and algorithm.digest_size < _SHORTEST_TRUSTED_DIGEST:
         raise ResponseInvalid(
-            f"it is signed by means of {algorithm.name.upper()}, which is too weak: "
+            f"{what} is signed by means of {algorithm.name.upper()}, which is too weak: "
             "expected SHA-256 or better"
         )
 
@@ -110,6 +111,7 @@ def reading(what: str) -> Iterator[None]:
         OverflowError,
         UnsupportedAlgorithm,
         x509.DuplicateExtension,
+        x509.InvalidVersion,
         x509.UnsupportedGeneralNameType,
     ) as error:
         raise ResponseInvalid(f"{what} cannot be read: {error}") from error
