@@ -108,9 +108,16 @@ def fetch(
             place = response.getheader("Location")
         if not place:
             raise ResponseInvalid(f"HTTP status {response.status} without a Location")
-        url = urljoin(url, place[: LONGEST_URL + 1])
+        url = _joined(url, place)
         logger.debug("redirected to %r", url)
     raise ResponseInvalid(f"more than {MOST_REDIRECTS} redirects")
+
+
+def _joined(url: str, place: str) -> str:
+    try:
+        return urljoin(url, place[: LONGEST_URL + 1])
+    except ValueError as error:
+        raise ResponseInvalid(f"a redirect to no URL: {place[:200]!r}: {error}") from error
 
 
 def _parse(url: str) -> _Target:

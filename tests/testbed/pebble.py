@@ -37,7 +37,12 @@ class Pebble(Server):
     program_name = "pebble"
 
     def __init__(
-        self, *, dns_server: str, http_port: int, env: Mapping[str, str] | None = None
+        self,
+        *,
+        dns_server: str,
+        http_port: int,
+        env: Mapping[str, str] | None = None,
+        ocsp_url: str = "",
     ) -> None:
         """Prepare a CA.
 
@@ -45,10 +50,12 @@ class Pebble(Server):
             dns_server: "HOST:PORT" of the name server it validates by.
             http_port: The port to which HTTP-01 validations go.
             env: PEBBLE_… settings, in place of the defaults above.
+            ocsp_url: The OCSP responder that its certificates name; Pebble itself runs none.
         """
         super().__init__()
         self._dns_server = dns_server
         self._http_port = http_port
+        self._ocsp_url = ocsp_url
         self._env = {"PEBBLE_VA_NOSLEEP": "1", **(env or {})}
         self.port = free_port()
         self.management_port = free_port()
@@ -67,7 +74,7 @@ class Pebble(Server):
             "privateKey": str(key),
             "httpPort": self._http_port,
             "tlsPort": free_port(),
-            "ocspResponderURL": "",
+            "ocspResponderURL": self._ocsp_url,
             "externalAccountBindingRequired": False,
             **self.settings,
         }

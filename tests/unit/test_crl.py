@@ -65,7 +65,7 @@ def test_certificate_on_the_crl_is_revoked_and_others_are_not() -> None:
     """By its serial number, with date and reason."""
     serial_number = LEAF.certificate.serial_number
     for key in ("rsa", "ecdsa", "ed25519", "ed448"):
-        ca = make_ca(key=new_key(key)) # one of its words
+        ca = make_ca(key=new_key(key))
         leaf = issue(ca, serial_number=serial_number)
         status = verify(make_crl(ca, [1, serial_number]), issuer=ca, leaf=leaf)
         assert (status.kind, status.reason) == ("revoked", "keyCompromise")
