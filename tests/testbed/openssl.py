@@ -5,10 +5,13 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Sequence
 from datetime import datetime, timezone
+from typing import Literal
 
 from cryptography import x509
 
 from tests.testbed.server import Server, clean_environment, find_program, free_port
+
+Status = Literal["good", "revoked", "unknown"]
 
 
 class OpensslResponder(Server):
@@ -27,7 +30,7 @@ class OpensslResponder(Server):
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}/"
         self._arguments: tuple[str, ...] = ()
-        self._revoked: dict[x509.Certificate, bool] = {}
+        self._statuses: dict[x509.Certificate, Status] = {}
 
     def sign_for(
         self, issuer_pem: str, key_pem: str, *, signer_pem: str = "", arguments: Sequence[str] = ()
@@ -68,9 +71,9 @@ class OpensslResponder(Server):
         )
         return b"1: unknown" in asked.stdout
 
-    def know(self, certificate: x509.Certificate, *, revoked: bool = False) -> None:
-        """Know a certificate as good or revoked from now on."""
-        self._revoked[certificate] = revoked
+    def know(self, certificate: x509.Certificate, status: Status = "good") -> None:
+        """Answer this about a certificate from now on."""
+        self._statuses[certificate] = status
         self._write_index()
         if self._process is not None:
             self.stop()
@@ -83,11 +86,12 @@ class OpensslResponder(Server):
     def _write_index(self) -> None:
         """One line per certificate: ca(1), the file that -out of `openssl ca` keeps up."""
         lines = []
-        for certificate, revoked in self._revoked.items():
+        for certificate, status in self._statuses.items():
             serial = f"{certificate.serial_number:X}"
             serial = serial.zfill(len(serial) + len(serial) % 2)
             until = certificate.not_valid_after_utc.strftime("%y%m%d%H%M%SZ")
             since = datetime.now(timezone.utc).strftime("%y%m%d%H%M%SZ") + ",keyCompromise"
-            kind, when = ("R", since) if revoked else ("V", "")
-            lines.append(f"{kind}\t{until}\t{when}\t{serial}\tunknown\t/CN=any\n")
+            if status != "unknown":
+                kind, when = ("R", since) if status == "revoked" else ("V", "")
+                lines.append(f"{kind}\t{until}\t{when}\t{serial}\tunknown\t/CN={serial}\n")
         (self.directory / "index.txt").write_text("".join(lines), encoding="ascii")
