@@ -103,7 +103,10 @@ def _man_option(option: Option) -> str:
 def _man_command(command: Command) -> str:
     words = " ".join(f"Cm {word}" for word in command.words)
     rest = " Op Ar word ..." if command.takes_words else ""
+    rest += "".join(f" Op Fl -{switch}" for switch in command.switches)
     lines = [f".It {words}{rest}", _man_text(command.help)]
+    for switch, text in command.switches.items():
+        lines += ["With", f".Fl -{switch} :", f"{text[0].lower()}{text[1:]}"]
     if not command.client_may_run:
         lines.append("Not for clients.")
     return "\n".join(lines)

@@ -261,8 +261,7 @@ class Certgrinderd(OcspMethods):
         """Read a certificate chain, and print the OCSP response for the leaf in DER."""
         from certgrinderd.revocation import fetch
 
-        path = self.conf["certificate-file"]
-        answer = fetch.ocsp_response(self._question(self.parse_chain(str(path) if path else None)))
+        answer = fetch.ocsp_response(self._question(self._read_chain()))
         self._tell(answer.status, f"the OCSP response from {answer.source!r}")
         self._write(answer.der)
 
@@ -270,8 +269,7 @@ class Certgrinderd(OcspMethods):
         """Read a certificate chain, and print the CRL that covers the leaf in DER."""
         from certgrinderd.revocation import fetch
 
-        path = self.conf["certificate-file"]
-        question = self._question(self.parse_chain(str(path) if path else None))
+        question = self._question(self._read_chain())
         answer = fetch.certificate_revocation_list(question)
         on_it = "is on it" if answer.status.kind == "revoked" else "is not on it"
         self._tell(
@@ -373,8 +371,7 @@ class Certgrinderd(OcspMethods):
 
         from certgrinderd.pki import describe
 
-        path = self.conf["certificate-file"]
-        chain = self.parse_chain(str(path) if path else None)
+        chain = self._read_chain()
         text = describe.chain(chain, now=datetime.now(timezone.utc))
         if check_revocation:
             from certgrinderd.revocation import fetch
@@ -388,6 +385,10 @@ class Certgrinderd(OcspMethods):
         Certgrinderd._write(b"pong\n")
 
     # PEM and signatures.
+
+    def _read_chain(self) -> list[x509.Certificate]:
+        path = self.conf["certificate-file"]
+        return self.parse_chain(str(path) if path else None)
 
     def parse_chain(self, certpath: str | None) -> list[x509.Certificate]:
         """Read a certificate chain.

@@ -120,9 +120,11 @@ def find_issuer(chain: Sequence[x509.Certificate]) -> x509.Certificate:
     for candidate in others:
         if is_signed_by(leaf, candidate):
             return candidate
+    namesake = any(candidate.subject == leaf.issuer for candidate in others)
     raise MalformedInput(
-        f"the certificate of the issuer, {leaf.issuer.rfc4514_string()!r}, is missing: "
-        "send the whole chain, the leaf first"
+        f"the certificate of the issuer, {leaf.issuer.rfc4514_string()!r}, is missing"
+        + (" (one of that name is there, but it did not sign the leaf)" if namesake else "")
+        + ": send the whole chain, the leaf first"
     )
 
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.ocsp import OCSPRequest
 
 from certgrinderd.config import Settings
-from certgrinderd.errors import RevocationError, Unreachable
+from certgrinderd.errors import RevocationError, Temporary, Unreachable
 from certgrinderd.revocation import crl, ocsp
 from certgrinderd.revocation.status import Status
 from certgrinderd.system import http
@@ -72,7 +72,7 @@ def everything(question: Question) -> list[tuple[str, str]]:
     for name, ask in ways:
         try:
             said = str(ask(question).status)
-        except (RevocationError, Unreachable) as error:
+        except (RevocationError, Temporary) as error:
             said = f"not known: {error}"
         answers.append((name, said))
     return answers

@@ -57,6 +57,21 @@ def test_words_after_certbot_are_its_own() -> None:
     assert parsed.values == {"config-file": "F"}
 
 
+def test_switch_belongs_to_its_command() -> None:
+    """`show certificate --check-revocation`, for admins and clients, and nowhere else."""
+    words = ["show", "certificate", "--check-revocation"]
+    for parse in (parse_admin, parse_client):
+        assert parse(words).switches == ("check-revocation",)
+        assert parse(words[:2]).switches == ()
+        for others in (
+            ["show", "csr", words[2]],
+            [words[2], *words[:2]],
+            ["show", "certificate", "--check"],
+        ):
+            with pytest.raises((UsageError, WordRefused)):
+                parse(others)
+
+
 def test_version_is_a_command_and_an_option() -> None:
     """Both forms that people try."""
     assert parse_admin(["--version"]).command == ("version",)

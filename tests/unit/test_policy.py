@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from certgrinderd.errors import MalformedInput, NotPermitted
 from certgrinderd.pki.names import DnsName, RequestedNames
-from certgrinderd.policy import Domainsets, parse_domainsets, require_permitted
+from certgrinderd.policy import Domainsets, parse_domainsets, require_names, require_permitted
 
 NAMES = st.sampled_from([f"{label}.example" for label in "abcdefgh"] + ["*.a.example"])
 NAME_LISTS = st.lists(NAMES, min_size=1, max_size=6)
@@ -118,6 +118,17 @@ def test_anything_else_is_not(names: list[str], text: str, missing: list[str] | 
     assert len(caught.value.missing) == 1
     if missing is not None:
         assert list(caught.value.missing) == missing
+
+
+def test_names_without_a_request_are_permitted_alike() -> None:
+    """For a certificate, which needs no CN; no names at all are never permitted."""
+    sets = parse_domainsets("a.example,b.example;c.example")
+    both = [DnsName.parse("A.example"), DnsName.parse("b.example")]
+    assert require_names(both, sets) == frozenset(both)
+    with pytest.raises(NotPermitted):
+        require_names([*both, DnsName.parse("c.example")], sets)
+    with pytest.raises(MalformedInput, match="no name"):
+        require_names([], sets)
 
 
 def test_nearest_set_is_the_one_with_the_most_names() -> None:

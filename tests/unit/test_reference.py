@@ -111,6 +111,7 @@ def test_manual_page_tells_what_clients_may_say() -> None:
     assert len(commands) == len(COMMANDS)
     for command, body in zip(COMMANDS, commands.values(), strict=True):
         assert ("Not for clients." in body) == (not command.client_may_run)
+        assert re.findall(r"^\.Fl -(\S+) :$", body, re.MULTILINE) == list(command.switches)
 
 
 def test_mandoc_has_nothing_to_complain_about() -> None:
