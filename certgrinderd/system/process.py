@@ -20,6 +20,8 @@ MOST_LINES = 2000
 MOST_BYTES = 1024 * 1024
 # How long a program may take to clean up after SIGTERM: for certbot, all its cleanup hooks.
 GRACE_SECONDS = 60.0
+# Reads of what is left in the pipes; something that it started may go on writing for ever.
+_MOST_LAST_WORDS = 64
 # How often we look whether our client is still there.
 _PATIENCE = 0.5
 
@@ -182,8 +184,9 @@ class _Relay:
                 self.pass_on(min(_PATIENCE, max(0.0, deadline - time.monotonic())))
             else:
                 time.sleep(0.001)  # it closed its ends and is about to end
-        while self.pass_on(0):
-            pass
+        for _ in range(_MOST_LAST_WORDS):
+            if not self.pass_on(0):
+                return
 
     def pass_on(self, wait: float) -> bool:
         """Pass on what comes within some seconds, and tell whether anything did."""

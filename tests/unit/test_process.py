@@ -128,11 +128,13 @@ def is_running(pid: str) -> bool:
 
 
 def test_child_that_stays_is_not_waited_for(heard: Heard, tmp_path: Path) -> None:
-    """A program that ends but leaves something with its pipes is over."""
+    """A program that ends but leaves something with its pipes is over, even if that talks on."""
     pid_file = tmp_path / "pid"
     heard.sh(f"sleep 600 & echo $! >{pid_file}; echo done", PATH=os.environ["PATH"])
     assert heard.out == ["done"]
     os.kill(int(pid_file.read_text()), signal.SIGKILL)
+    heard.sh(f"yes & echo $! >{pid_file}", PATH=os.environ["PATH"])
+    wait_until(lambda: not is_running(pid_file.read_text().strip()), timeout=5, what="yes ends")
 
 
 def test_exception_ends_the_program(heard: Heard) -> None:
