@@ -187,7 +187,10 @@ def issue(
         IssuanceError: certbot failed, or wrote nothing.
         ConfigurationError, LockTimeout: See run.
     """
-    files.write_private(folder / "csr.pem", csr_pem)
+    try:
+        files.write_private(folder / "csr.pem", csr_pem)
+    except OSError as error:
+        raise ConfigurationError(f"temp-dir: cannot write in it: {error.strerror}") from error
     paths = Paths(
         csr=str(folder / "csr.pem"),
         fullchain=str(folder / "fullchain.pem"),
