@@ -39,12 +39,12 @@ class Run:
         self._peak = peak
 
     def refusal(self) -> str:
-        """Wait until it has refused the input, and return its only line."""
+        """Wait until it has refused the input, and return its line after the one who asks."""
         assert self.process.stdout is not None
         assert self.process.stderr is not None
         out, err = self.process.stdout.read(), self.process.stderr.read()
         assert (self.process.wait(), out) == (3, b""), err.decode()
-        (line,) = err.decode().splitlines()
+        _, line = err.decode().splitlines()
         return line
 
     def peak_kib(self) -> int:

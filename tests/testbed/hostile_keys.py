@@ -194,6 +194,23 @@ CASES = [
     weak("DSA", forge.dsa_key, "DSA, which public CAs refuse", honest_ec),
     weak("SHA-1", forge.sha1, "signed by ecdsa-with-SHA1", honest_ec),
     weak("MD5", lambda: forge.rsa_of(*forge.primes(), digest="md5"), "signed by md5WithRSA"),
+    weak(
+        "RSA signature by a key on a curve",
+        lambda: Key(forge.p256().spki, forge.rsa_key(odd(2048)).algorithm, forge.p256().sign),
+        "signature of the CSR cannot be verified|not signed by its own key",
+        honest_ec,
+    ),
+    weak(
+        "signature on a curve by an RSA key",
+        lambda: Key(forge.rsa_of(*forge.primes()).spki, forge.ECDSA_WITH_SHA256, forge.p256().sign),
+        "signature of the CSR cannot be verified|not signed by its own key",
+    ),
+    weak(
+        "Ed25519 signature by a key on a curve",
+        lambda: Key(forge.p256().spki, forge.ed25519_key().algorithm, forge.p256().sign),
+        "signature of the CSR cannot be verified|not signed by its own key",
+        honest_ec,
+    ),
     Case("RSASSA-PSS", pss, "signed by rsassaPss", honest_rsa),
     Case("somebody else's key", stolen, "not signed by its own key"),
     Case("changed after signing", changed, "not signed by its own key"),
