@@ -2,7 +2,7 @@
 
     python tests/fuzz/fuzz_csr.py [option of libFuzzer …] [folder with a corpus]
 
-It ends at the first exception that is none of ours, or at an input that takes over a second, and
+It ends at the first exception that is none of ours, or at an input that takes over ten seconds, and
 leaves that input in the folder it was started in; give that file as the only argument to see it
 again. -max_total_time=SECONDS bounds it; without that it goes on for ever.
 
@@ -160,7 +160,7 @@ def main() -> None:
         if not any(folder.iterdir()):
             for number, seed in enumerate(seeds()):
                 (folder / f"seed-{number:03}").write_bytes(seed)
-    atheris.Setup(["fuzz_csr", "-timeout=1", "-max_len=4096", *sys.argv[1:]], read)
+    atheris.Setup(["fuzz_csr", "-timeout=10", "-max_len=4096", *sys.argv[1:]], read)
     atheris.Fuzz()
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,10 @@ from tests.testbed.named import Named
 from tests.testbed.nginx import Nginx
 from tests.testbed.pebble import Pebble
 from tests.testbed.replay import Answer, replay
+from tests.testbed.server import clean_environment
+from tests.testbed.sshd import Sshd
+
+ROOT = Path(__file__).resolve().parents[2]
 
 CLIENT = {
     "SSH_ORIGINAL_COMMAND": "get certificate",
@@ -157,3 +163,58 @@ def test_show_csr_survives_every_hostile_csr(place: Place, tmp_path: Path) -> No
     for case, answer in zip(cases, permitted, strict=True):
         assert b"This client may have it: yes, " in answer.stdout.replace(b":  ", b": "), case.title
     assert list(place.asked.iterdir()) == []
+
+
+THROUGH_SSHD = {
+    "foreign name behind a good one",
+    "dNSName '$(touch canary).example.test'",
+    "second extensionRequest attribute",
+    "ROCA",
+    "somebody else's key",
+    "private key: PKCS #8",
+    "more than 64 KiB",
+}
+
+
+@pytest.mark.parametrize("words", ["", " $SSH_ORIGINAL_COMMAND"])
+def test_some_of_them_through_a_real_sshd(place: Place, sshd: Sshd, words: str) -> None:
+    """With both forms of the forced command: the hostile one is refused, its neighbour is not."""
+    options = place.configuration(certbot_command=place.canary(), acme_zone="acme.test")
+    command = shlex.join([sys.executable, "-m", "certgrinderd", *options])
+    client = sshd.add_client(
+        command=f"cd {shlex.quote(str(ROOT))} && exec {command}{words}", domainsets=DOMAINSETS
+    )
+    cases = [case for case in all_cases() if case.title in THROUGH_SSHD]
+    assert len(cases) == len(THROUGH_SSHD)
+
+    for number, case in enumerate(cases):
+        hostile = client.run("get certificate", stdin=case.hostile())
+        log = hostile.stderr.decode()
+        assert (hostile.returncode, hostile.stdout) == (3, b""), log
+        assert re.search(f" ERROR .*{case.reason}", log.splitlines()[-1])
+        assert len(list(place.asked.iterdir())) == number
+        honest = client.run("get certificate", stdin=case.honest())
+        assert honest.returncode == 4, honest.stderr.decode()
+        assert len(list(place.asked.iterdir())) == number + 1
+
+
+def test_endless_input_through_a_real_sshd_is_cut_off(sshd: Sshd) -> None:
+    """The connection ends, whatever the client still has to say."""
+    command = shlex.join([sys.executable, "-m", "certgrinderd", "--input-timeout", "600"])
+    client = sshd.add_client(
+        command=f"cd {shlex.quote(str(ROOT))} && exec {command}", domainsets=DOMAINSETS
+    )
+    with subprocess.Popen(["yes"], stdout=subprocess.PIPE) as endless:
+        try:
+            answer = subprocess.run(
+                client.command("get certificate"),
+                stdin=endless.stdout,
+                env=clean_environment(),
+                capture_output=True,
+                timeout=60,
+                check=False,
+            )
+        finally:
+            endless.kill()
+    assert (answer.returncode, answer.stdout) == (3, b"")
+    assert "more than 65536 bytes on standard input" in answer.stderr.decode()
