@@ -27,6 +27,7 @@ Algorithm = Literal[
     "rsa-pss-sha1",
     "rsa-pss-sha256",
     "rsa-pss-sha384",
+    "rsa-pss-mgf1-by-sha1-sha256",
     "ecdsa-sha1",
     "ecdsa-sha256",
     "ecdsa-sha384",
@@ -302,14 +303,20 @@ def _sign(key: PrivateKey, data: bytes, algorithm: Algorithm) -> tuple[bytes, by
         identifier = sequence(oid(_SIGNATURES[algorithm]), _NULL)
         return identifier, key.sign(data, padding.PKCS1v15(), digest)
     salt = digest.digest_size
-    fields = [
-        tlv(0xA0, _hash_identifier(hash_name)),
-        tlv(0xA1, sequence(oid("1.2.840.113549.1.1.8"), _hash_identifier(hash_name))),
-        tlv(0xA2, _integer(salt)),
-    ]
+    mask_name = "sha1" if "mgf1-by-sha1" in algorithm else hash_name
+    fields = {
+        "hash": tlv(0xA0, _hash_identifier(hash_name)),
+        "mask": tlv(0xA1, sequence(oid("1.2.840.113549.1.1.8"), _hash_identifier(mask_name))),
+        "salt": tlv(0xA2, _integer(salt)),
+    }
     # SHA-1 is the default of all fields, and DER leaves defaults out.
-    parameters = sequence(*([] if hash_name == "sha1" else fields))
-    signature = key.sign(data, padding.PSS(padding.MGF1(digest), salt), digest)
+    if hash_name == "sha1":
+        fields = {}
+    elif mask_name == "sha1":
+        del fields["mask"]
+    parameters = sequence(*fields.values())
+    padded = padding.PSS(padding.MGF1(_HASHES[mask_name][1]), salt)
+    signature = key.sign(data, padded, digest)
     return sequence(oid("1.2.840.113549.1.1.10"), parameters), signature
 
 
@@ -333,6 +340,7 @@ class Single:
         this_update: By default an hour ago.
         next_update: By default in a day; None leaves it out.
         hash_name: Of the CertID.
+        named_hash: What the CertID says instead of hash_name.
         serial_number: By default the certificate's.
         extensions: singleExtensions.
     """
@@ -343,6 +351,7 @@ class Single:
     this_update: dt.datetime = field(default_factory=lambda: now() - HOUR)
     next_update: dt.datetime | None = field(default_factory=lambda: now() + DAY)
     hash_name: str = "sha1"
+    named_hash: str | None = None
     serial_number: int | None = None
     extensions: Sequence[bytes] = ()
 
@@ -353,7 +362,7 @@ class Single:
         new = getattr(hashlib, self.hash_name)
         serial_number = self.serial_number or self.certificate.serial_number
         identifier = sequence(
-            _hash_identifier(self.hash_name),
+            _hash_identifier(self.named_hash or self.hash_name),
             tlv(0x04, new(name).digest()),
             tlv(0x04, new(self.issuer.public_key).digest()),
             _integer(serial_number),

@@ -164,6 +164,7 @@ def test_other_bytes_are_no_response(data: bytes) -> None:
         pytest.param(single(LEAF.certificate, RENAMED), id="an issuer of another name"),
         pytest.param(single(LEAF.certificate, NAMESAKE), id="an issuer with another key"),
         pytest.param(single(hash_name="sha256"), id="another hash algorithm"),
+        pytest.param(single(named_hash="sha256"), id="another name of the hash algorithm"),
     ],
 )
 def test_answer_about_something_else_is_refused(answer: Single) -> None:
@@ -248,6 +249,7 @@ def test_signature_algorithms(kind: str, algorithm: Algorithm) -> None:
         ("rsa", "rsa-md5", "rsa-sha256"),
         ("rsa", "rsa-sha1", "rsa-sha256"),
         ("rsa", "rsa-pss-sha1", "rsa-pss-sha256"),
+        ("rsa", "rsa-pss-mgf1-by-sha1-sha256", "rsa-pss-sha256"),
         ("ecdsa", "ecdsa-sha1", "ecdsa-sha256"),
     ],
 )
