@@ -56,7 +56,7 @@ class Entry:
         """What was kept, not verified; None if there is nothing.
 
         Args:
-            limit: The most bytes; more is nothing.
+            limit: The most bytes; a larger file comes cut off, and is no response any more.
 
         Raises:
             ConfigurationError: The folder can't be used.
@@ -64,12 +64,11 @@ class Entry:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
             with open(os.open(self._folder / f"{self._stem}.der", flags), "rb") as file:
-                data = file.read(limit + 1)
+                return file.read(limit)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise self._unusable(error) from error
-        return data if len(data) <= limit else None
 
     def write(self, data: bytes) -> None:
         """Keep a response in the place of an older one: readers see the one or the other, whole.
