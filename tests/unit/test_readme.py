@@ -1,0 +1,236 @@
+"""README.md agrees with the program: its snippets are accepted, its log lines and links exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from certgrinderd import arguments, boundary, sources
+from certgrinderd.arguments import COMMANDS
+from certgrinderd.config import OPTIONS
+from certgrinderd.errors import ConfigurationError, UsageError, WordRefused
+from certgrinderd.pki.names import DnsName, RequestedNames
+from certgrinderd.policy import parse_domainsets, require_permitted
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+# Tables of log lines that other programs write.
+FOREIGN = ("The way to certgrinderd:", "What the CA says, relayed by Certbot:")
+
+
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(language: str) -> list[str]:
+    """The code blocks in a language; "" is for those without one."""
+    return [text for found, text in FENCED.findall(README) if found == language]
+
+
+# Configuration.
+
+
+def configuration() -> str:
+    """The example of /etc/certgrinderd/certgrinderd.conf."""
+    (text,) = [block for block in blocks("yaml") if "acme-email:" in block]
+    return text
+
+
+def test_configuration_is_accepted() -> None:
+    """The example says what the text says: DNS-01 and HTTP-01, and no folder that others share."""
+    given = sources.from_yaml(configuration(), path="README.md")
+    settings = sources.merge(given).settings
+    assert (settings.acme_zone, settings.web_root) == ("acme.example.org", "/var/www/acme")
+    home = "/var/lib/certgrinderd/"
+    folders = [name for name in given.values if name.endswith("-dir")]
+    assert len(folders) == 5
+    assert all(str(given.values[name]).startswith(home) for name in folders)
+
+
+def test_configuration_could_be_refused() -> None:
+    """The same reading notices a typo."""
+    with pytest.raises(ConfigurationError):
+        sources.from_yaml(configuration().replace("web-root", "webroot"), path="README.md")
+
+
+# authorized_keys.
+
+
+def key_lines() -> list[str]:
+    """The examples of a line for a client."""
+    return [line for block in blocks("") for line in block.splitlines() if " ssh-ed25519 " in line]
+
+
+def key_options(line: str) -> dict[str, str]:
+    """The options of a line, read as sshd does: in quotes, a quote has a backslash before it."""
+    options, _, _ = line.partition(" ssh-ed25519 ")
+    found = re.findall(r'([a-z]+)(?:="((?:[^"\\]|\\.)*)")?(?:,|$)', options)
+    return {name: value.replace('\\"', '"') for name, value in found}
+
+
+@pytest.mark.parametrize(
+    "line", key_lines(), ids=lambda line: "environment" if "environment=" in line else "option"
+)
+def test_key_line_gives_a_client_its_names(line: str) -> None:
+    """Either form of a forced command is understood, and permits the names of the text."""
+    assert line.startswith("restrict,")
+    options = key_options(line)
+    said = "--staging get certificate"
+    command = options["command"].replace("$SSH_ORIGINAL_COMMAND", said)
+    words = boundary.separate(shlex.split(command)[1:], said)
+    assert words.client == tuple(said.split())
+    admin = arguments.parse_admin_options(words.admin)
+    assert admin.values["config-file"] == "/etc/certgrinderd/certgrinderd.conf"
+    name, _, value = options.get("environment", "").partition("=")
+    assert name in {"", "CERTGRINDERD_DOMAINSETS"}
+    domainsets = parse_domainsets(value or str(admin.values["domainsets"]))
+    assert not domainsets.ignored
+    assert [len(names) for names in domainsets.sets] == [1, 2]
+    wanted = (DnsName.parse("example.com"), DnsName.parse("www.example.com"))
+    assert require_permitted(RequestedNames(("example.com",), wanted), domainsets)
+
+
+def test_both_forms_are_shown() -> None:
+    """There is one line with each form."""
+    assert [("environment" in key_options(line)) for line in key_lines()] == [False, True]
+
+
+# Command lines.
+
+
+def client_words() -> list[list[str]]:
+    """What clients say to ssh after the two dashes, in blocks and in the text."""
+    found = re.findall(r"-T -- ([^<`\n]*)", README)
+    return [words for text in found for words in (shlex.split(text),) if words]
+
+
+def admin_words() -> list[list[str]]:
+    """What admins say to certgrinderd.pyz, in blocks and in the text."""
+    in_blocks = [block.replace("\\\n", " ") for block in blocks("sh")]
+    in_text = [code.replace("\n", " ") for code in re.findall(r"`([^`]+)`", FENCED.sub("", README))]
+    text = "\n".join([*in_blocks, *in_text])
+    return [shlex.split(found) for found in re.findall(r"certgrinderd\.pyz (--[^'<|\n]*)", text)]
+
+
+def test_client_commands_are_accepted() -> None:
+    """Everything that the README tells clients to type is something that they may say."""
+    assert len(client_words()) >= 6
+    for words in client_words():
+        assert arguments.parse_client(words).command
+    with pytest.raises(WordRefused):
+        arguments.parse_client([*client_words()[0], "--config-file", "x"])
+
+
+def test_admin_commands_are_accepted() -> None:
+    """Everything that the README tells admins to type is understood."""
+    commands = {arguments.parse_admin(words).command for words in admin_words()}
+    assert commands >= {("certbot",), ("get", "certificate"), ("show", "configuration")}
+    with pytest.raises(UsageError):
+        arguments.parse_admin([*admin_words()[0], "now"])
+
+
+def test_shell_blocks_are_shell() -> None:
+    """Every block of commands can be read by sh; a broken one is noticed."""
+
+    def is_shell(text: str) -> bool:
+        return subprocess.run(["sh", "-n"], input=text.encode(), check=False).returncode == 0
+
+    assert len(blocks("sh")) >= 10
+    assert all(is_shell(block) for block in blocks("sh"))
+    assert not is_shell(blocks("sh")[0] + "if")
+
+
+def test_options_and_commands_exist() -> None:
+    """What stands in backquotes as an option of the configuration file is one."""
+    named = set(re.findall(r"`([a-z]+(?:-[a-z]+)+)(?::[^`]*)?`", README))
+    known = set(OPTIONS) | {"-".join(command.words) for command in COMMANDS}
+    assert {"acme-zone", "web-root", "client-acme-servers"} <= named
+    assert named <= known, sorted(named - known)
+
+
+# Log lines.
+
+
+def log_lines() -> list[str]:
+    """The first column of the tables of log lines that certgrinderd and its hooks write."""
+    _, _, part = README.partition("\n## Troubleshooting\n")
+    lines = []
+    for table in re.finditer(r"^(.*:)\n\n((?:\|.*\n)+)", part.partition("\n## ")[0], re.MULTILINE):
+        if table[1] not in FOREIGN:
+            for row in table[2].splitlines()[2:]:
+                lines += re.findall(r"`([^`]+)`", row.split(" | ")[0])
+    return lines
+
+
+def messages() -> Iterator[str]:
+    """Every text in the code and the hooks, with … for what is filled in."""
+    for path in ROOT.glob("certgrinderd/**/*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        constants = {
+            target.id: str(node.value.value)
+            for node in tree.body
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr):
+                yield "".join(_part(value, constants) for value in node.values)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield re.sub(r"%[sgrd]|%\.1f", "…", node.value)
+    for path in ROOT.glob("hooks/*.sh"):
+        for text in re.findall(r'fail "([^"]*)"', path.read_text(encoding="utf-8")):
+            yield re.sub(r"\$(?:\w+|\{[^}]*\})", "…", text)
+
+
+def _part(value: ast.expr, constants: dict[str, str]) -> str:
+    if isinstance(value, ast.Constant):
+        return str(value.value)
+    inner = value.value if isinstance(value, ast.FormattedValue) else value
+    return constants.get(inner.id, "…") if isinstance(inner, ast.Name) else "…"
+
+
+def is_written(line: str, texts: list[str]) -> bool:
+    """Whether some text has the line in it; … stands for anything, and an option for any."""
+    name, colon, rest = line.partition(": ")
+    lines = [line, f"…: {rest}"] if colon and name in OPTIONS else [line]
+    patterns = [".*".join(map(re.escape, each.split("…"))) for each in lines]
+    return any(re.search(pattern, text, re.DOTALL) for pattern in patterns for text in texts)
+
+
+def test_log_lines_are_those_of_the_program() -> None:
+    """Each line that the README explains is one that the program can write."""
+    texts = list(messages())
+    lines = log_lines()
+    assert len(lines) >= 25
+    assert [line for line in lines if not is_written(line, texts)] == []
+    assert not is_written("this client must not have …", texts)
+
+
+# Links.
+
+
+def anchor(heading: str) -> str:
+    """The anchor that hosting sites make for a heading."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    """Links inside the repository have a target, and so have their anchors."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if "://" in target:
+            continue
+        path, _, fragment = target.partition("#")
+        found = page.parent / path if path else page
+        assert found.exists(), target
+        if fragment:
+            headings = re.findall(r"^#+ (.*)$", found.read_text(encoding="utf-8"), re.MULTILINE)
+            assert fragment in map(anchor, headings), target
