@@ -26,12 +26,21 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 FOREIGN = ("The way to certgrinderd:", "What the CA says, relayed by Certbot:")
 
 
-FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 
 
 def blocks(language: str) -> list[str]:
     """The code blocks in a language; "" is for those without one."""
-    return [text for found, text in FENCED.findall(README) if found == language]
+    found = FENCED.findall(README)
+    return [text for _, its_language, text in found if its_language == language]
+
+
+def test_the_ci_runs_the_test_command() -> None:
+    """The README's two commands are scripts, and a CI runs the second as it stands there."""
+    demo, tests = blocks("sh")[:2]
+    assert (demo, tests) == ("./demo.sh\n", "tests/run\n")
+    assert (ROOT / "demo.sh").stat().st_mode & 0o111
+    assert f"exec {tests.strip()} " in (ROOT / ".ci/run").read_text(encoding="utf-8")
 
 
 # Configuration.
