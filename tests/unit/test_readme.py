@@ -243,3 +243,15 @@ def test_links_lead_somewhere(page: Path) -> None:
         if fragment:
             headings = re.findall(r"^#+ (.*)$", found.read_text(encoding="utf-8"), re.MULTILINE)
             assert fragment in map(anchor, headings), target
+
+
+# Design.
+
+
+def test_design_names_every_module() -> None:
+    """The table in docs/design.md has all modules and packages, and no others."""
+    text = (ROOT / "docs/design.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.*?) \|", text, flags=re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`(\w+)/?`", row)]
+    there = {path.stem for path in (ROOT / "certgrinderd").iterdir() if path.stem != "hooks"}
+    assert sorted(named) == sorted(there - {"__init__", "__main__", "__pycache__", "py"})
