@@ -23,7 +23,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 # Tables of log lines that other programs write.
-FOREIGN = ("The way to certgrinderd:", "What the CA says, relayed by Certbot:")
+FOREIGN = ("The way to certgrinderd:", "What the CA says, after `the CA refuses:`")
 
 
 FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
@@ -171,7 +171,7 @@ def log_lines() -> list[str]:
     """The first column of the tables of log lines that certgrinderd and its hooks write."""
     _, _, part = README.partition("\n## Troubleshooting\n")
     lines = []
-    for table in re.finditer(r"^(.*:)\n\n((?:\|.*\n)+)", part.partition("\n## ")[0], re.MULTILINE):
+    for table in re.finditer(r"^(.*:`?)\n\n((?:\|.*\n)+)", part.partition("\n## ")[0], re.MULTILINE):
         if table[1] not in FOREIGN:
             for row in table[2].splitlines()[2:]:
                 lines += re.findall(r"`([^`]+)`", row.split(" | ")[0])
