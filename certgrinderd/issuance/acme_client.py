@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,8 @@ _AT_ONCE = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.03, 5.0
 # A CA may give two simultaneous orders for the same names the same order; one of them loses.
 _MOST_ORDERS = 5
+# base64url (RFC 8555 section 8.1); it becomes the name of a file.
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,255}", re.ASCII)
 _READY = frozenset({"ready", "processing", "valid"})
 
 
@@ -76,7 +79,7 @@ def issue(
             if order.status in _READY:
                 logger.info("the CA has a proof of every name already")
             else:
-                order = _authorize(session, settings, preferred, order)
+                order = _authorize(session, settings, preferred, order, request)
             return _finalize(session, settings, order, request)
         except _OrderLost:
             logger.info("another request got that order; placing a new one")
@@ -136,7 +139,11 @@ class _Pending:
 
 
 def _authorize(
-    session: Session, settings: Settings, preferred: Sequence[Challenge], order: _Order
+    session: Session,
+    settings: Settings,
+    preferred: Sequence[Challenge],
+    order: _Order,
+    request: Request,
 ) -> _Order:
     """Prove the names that the CA has no proof for yet, and wait until it agrees."""
     urls = order.body.get("authorizations")
@@ -162,6 +169,7 @@ def _authorize(
         for url, authorization in zip(urls, found, strict=True)
         if authorization.get("status") != "valid"
     ]
+    _require_requested([one.task.domain for one in pending], request)
     logger.info("%d of %d names are to be proved", len(pending), len(found))
     with published([one.task for one in pending], settings, patience):
         each(answer, pending, at_once=_AT_ONCE, patience=patience)
@@ -188,7 +196,7 @@ def _pending(
         if found is None:
             continue
         token, url = found.get("token"), found.get("url")
-        if not isinstance(token, str) or not isinstance(url, str) or not token.isascii():
+        if not isinstance(token, str) or not isinstance(url, str) or not _TOKEN.fullmatch(token):
             raise AcmeError(f"the CA's {challenge} challenge for {name} has no token or no URL")
         proof = f"{token}.{key.thumbprint}"
         validation = proof if challenge is Challenge.HTTP_01 else jws.digest(proof)
@@ -197,6 +205,20 @@ def _pending(
         f"the CA offers {', '.join(sorted(map(str, offered))) or 'no challenge'} for {name}, and "
         f"here there is {' and '.join(map(str, preferred))}"
     )
+
+
+def _require_requested(domains: Sequence[str], request: Request) -> None:
+    """Require that the CA wants no other names proved than those that were asked for.
+
+    They go to hooks, which need not expect anything else than a name that passed our policy.
+
+    Raises:
+        AcmeError: It wants another one.
+    """
+    requested = {identifier["value"].removeprefix("*.") for identifier in request.identifiers}
+    for domain in domains:
+        if domain not in requested:
+            raise AcmeError(f"the CA wants a proof for {domain!r}, which is not in the request")
 
 
 def _challenges(authorization: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -171,7 +171,9 @@ def log_lines() -> list[str]:
     """The first column of the tables of log lines that certgrinderd and its hooks write."""
     _, _, part = README.partition("\n## Troubleshooting\n")
     lines = []
-    for table in re.finditer(r"^(.*:`?)\n\n((?:\|.*\n)+)", part.partition("\n## ")[0], re.MULTILINE):
+    for table in re.finditer(
+        r"^(.*:`?)\n\n((?:\|.*\n)+)", part.partition("\n## ")[0], re.MULTILINE
+    ):
         if table[1] not in FOREIGN:
             for row in table[2].splitlines()[2:]:
                 lines += re.findall(r"`([^`]+)`", row.split(" | ")[0])
