@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import pytest
 
+from tests.testbed.host import Host
 from tests.testbed.named import Named
 from tests.testbed.nginx import Nginx
 from tests.testbed.pebble import Pebble
@@ -61,6 +62,12 @@ def calm_pebble(named: Named, nginx: Nginx) -> Iterator[Pebble]:
 def sshd() -> Iterator[Sshd]:
     """An ssh server without clients yet."""
     yield from _serve(Sshd)
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    """A host with users, /etc and /tmp of its own; the same one for all tests of a file."""
+    yield from _serve(Host)
 
 
 @pytest.hookimpl(wrapper=True)

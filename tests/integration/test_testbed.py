@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.testbed.host import Host
 from tests.testbed.named import Named
 from tests.testbed.nginx import Nginx
 from tests.testbed.pebble import Pebble
@@ -219,3 +220,24 @@ def is_listening(port: int) -> bool:
     """Whether something takes connections on a port of 127.0.0.1."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_host_is_one_of_its_own(host: Host) -> None:
+    """What is changed in it, and who runs in it, is not seen outside, nor on the next host."""
+    host.add_user("testbed1")
+    host.write("/etc/testbed/file", "content", mode=0o604)
+    assert host.check(["stat", "-c", "%a %U", "/etc/testbed/file"]) == "604 root\n"
+    assert host.run(["id", "-un"], user="testbed1").stdout == b"testbed1\n"
+    assert host.run(["cat"], stdin=b"\0\xff").stdout == b"\0\xff"
+    assert host.check(["sh", "-c", "ls -d /proc/[0-9]* | wc -l"]).strip() < "9"
+    assert not Path("/etc/testbed").exists()
+    assert "testbed1" not in Path("/etc/passwd").read_text(encoding="utf-8")
+
+    with Host() as other:
+        assert other.run(["id", "testbed1"]).returncode != 0
+        other.write("/run/only-there", "")
+        assert other.run(["test", "-e", "/run/only-there"]).returncode == 0
+        assert host.run(["test", "-e", "/run/only-there"]).returncode != 0
+        directory = other.directory
+    assert not directory.exists()
+    assert str(directory) not in Path("/proc/mounts").read_text(encoding="utf-8")
