@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from certgrinderd.arguments import COMMANDS, Command
+from certgrinderd.arguments import COMMANDS, Argument, Command
 from certgrinderd.config import OPTIONS, Option
 from certgrinderd.errors import CertgrinderdError
 from certgrinderd.kinds import Value
@@ -103,13 +103,19 @@ def _man_option(option: Option) -> str:
 def _man_command(command: Command) -> str:
     words = " ".join(f"Cm {word}" for word in command.words)
     rest = " Op Ar word ..." if command.takes_words else ""
-    rest += "".join(f" Op Fl -{switch}" for switch in command.switches)
+    rest += "".join(f" {_man_argument(argument)[1:]}" for argument in command.arguments)
     lines = [f".It {words}{rest}", _man_text(command.help)]
-    for switch, text in command.switches.items():
-        lines += ["With", f".Fl -{switch} :", f"{text[0].lower()}{text[1:]}"]
+    for argument in command.arguments:
+        lines += [f"{_man_argument(argument)} :", _man_text(argument.parameters["help"])]
     if not command.client_may_run:
         lines.append("Not for clients.")
     return "\n".join(lines)
+
+
+def _man_argument(argument: Argument) -> str:
+    """As a macro: an option, or an operand."""
+    name = argument.names[-1]
+    return f".Fl {name[1:]}" if name.startswith("-") else f".Ar {name}"
 
 
 def _man_exit_statuses() -> Iterator[str]:

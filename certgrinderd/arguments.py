@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from certgrinderd.config import OPTIONS, Option
 from certgrinderd.errors import ConfigurationError, UsageError, WordRefused
@@ -18,6 +18,23 @@ DESCRIPTION = (
 
 
 @dataclass(frozen=True)
+class Argument:
+    """What stands after one command only: an option or an operand.
+
+    Attributes:
+        names: Its flags, or the one name of an operand.
+        parameters: The rest of what argparse's add_argument() takes.
+    """
+
+    names: tuple[str, ...]
+    parameters: Mapping[str, Any]
+
+
+def _argument(*names: str, **parameters: Any) -> Argument:  # noqa: ANN401 - as add_argument()
+    return Argument(names, parameters)
+
+
+@dataclass(frozen=True)
 class Command:
     """A command, and who may give it.
 
@@ -26,19 +43,24 @@ class Command:
         help: What it does.
         client_may_run: Whether a client's command line may hold it; no unless said so.
         takes_words: Whether all words after it are its own.
-        switches: Options of its own, without a value: names as "check-revocation", and their help.
+        arguments: What may stand after it besides.
     """
 
     words: tuple[str, ...]
     help: str
     client_may_run: bool = False
     takes_words: bool = False
-    switches: Mapping[str, str] = field(default_factory=dict)
+    arguments: tuple[Argument, ...] = ()
 
+
+_USER = _argument(
+    "--user", default="certgrinderd", help="The user that clients log in as. Default: certgrinderd."
+)
 
 GROUPS = {
     "get": "Get certificates, OCSP responses or CRLs.",
-    "show": "Show the configuration, the ACME account, or what is in a CSR or certificate.",
+    "show": "Show the configuration, the ACME account, what is in a CSR or certificate, or what "
+    "belongs into sudoers.",
 }
 
 COMMANDS = (
@@ -68,7 +90,13 @@ COMMANDS = (
         ("show", "certificate"),
         "Show what is in a certificate chain. Reads PEM, the leaf first.",
         client_may_run=True,
-        switches={"check-revocation": "Ask the CA whether the leaf is revoked: by OCSP and CRL."},
+        arguments=(
+            _argument(
+                "--check-revocation",
+                action="store_true",
+                help="Ask the CA whether the leaf is revoked: by OCSP and CRL.",
+            ),
+        ),
     ),
     Command(
         ("show", "configuration"),
@@ -79,6 +107,12 @@ COMMANDS = (
         ("show", "csr"),
         "Show what is in a CSR, and whether this client may have it. Reads PEM.",
         client_may_run=True,
+    ),
+    Command(
+        ("show", "sudoers"),
+        "Show the rule for sudo that lets certgrinderd run the configured certbot-command, and "
+        "nothing else.",
+        arguments=(_USER,),
     ),
     Command(
         ("certbot",),
@@ -100,13 +134,13 @@ class Parsed:
         command: The words of the command; empty when there is none.
         values: The options that it holds.
         rest: The words of a command that takes words.
-        switches: Those of the command's own that are there.
+        arguments: What stood after the command, by argparse's names.
     """
 
     command: tuple[str, ...]
     values: dict[str, Value]
     rest: tuple[str, ...] = field(default=())
-    switches: tuple[str, ...] = field(default=())
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -186,10 +220,8 @@ def build_parser(*, client: bool = False) -> _Parser:
         )
         if command.takes_words:
             leaf.add_argument("rest", nargs="*", metavar="WORD")
-        for switch, text in command.switches.items():
-            leaf.add_argument(
-                f"--{switch}", dest="switches", action="append_const", const=switch, help=text
-            )
+        for argument in command.arguments:
+            leaf.add_argument(*argument.names, **argument.parameters)
     return parser
 
 
@@ -242,6 +274,6 @@ def _parse(parser: _Parser, words: Sequence[str]) -> Parsed:
         for key in (option.name.replace("-", "_"),)
         if key in found
     }
-    return Parsed(
-        command, values, tuple(found.get("rest") or ()), tuple(found.get("switches") or ())
-    )
+    known = {"word0", "word1", "version", "rest", *(name.replace("-", "_") for name in values)}
+    own = {name: value for name, value in found.items() if name not in known}
+    return Parsed(command, values, tuple(found.get("rest") or ()), own)

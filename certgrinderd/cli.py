@@ -116,6 +116,7 @@ def _run(request: _Request) -> None:
 def _run_configured(request: _Request) -> None:
     import logging
 
+    from certgrinderd import administration
     from certgrinderd.certgrinderd import Certgrinderd
 
     logging.captureWarnings(True)  # noqa: FBT003 - its only argument; to stderr they go unformatted
@@ -127,6 +128,11 @@ def _run_configured(request: _Request) -> None:
     if command == ("certbot",):
         _run_certbot(configuration, request.parsed.rest)
         return
+    if command in administration.COMMANDS:
+        text = administration.COMMANDS[command](configuration.settings, request.parsed.arguments)
+        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+        sys.stdout.buffer.flush()
+        return
     commands: dict[tuple[str, ...], Callable[..., None]] = {
         ("get", "certificate"): Certgrinderd.get_certificate_command,
         ("get", "crl"): Certgrinderd.get_crl_command,
@@ -136,8 +142,7 @@ def _run_configured(request: _Request) -> None:
         ("show", "configuration"): Certgrinderd.show_configuration_command,
         ("show", "csr"): Certgrinderd.show_csr_command,
     }
-    switches = {name.replace("-", "_"): True for name in request.parsed.switches}
-    commands[command](server, **switches)
+    commands[command](server, **request.parsed.arguments)
 
 
 def _log_request(command: tuple[str, ...]) -> None:
@@ -187,16 +192,9 @@ def _require_permitted_server(configuration: Configuration, client: arguments.Pa
     Raises:
         WordRefused: It chooses another one.
     """
-    from certgrinderd.config import LETS_ENCRYPT_STAGING
-
     settings = configuration.settings
     url = client.values.get("acme-server-url", settings.acme_server_url)
-    permitted = {
-        settings.acme_server_url,
-        LETS_ENCRYPT_STAGING,
-        *settings.client_acme_servers,
-    }
-    if url not in permitted:
+    if url not in settings.client_servers:
         raise WordRefused(f"--acme-server-url: clients may not choose {url}")
 
 

@@ -334,6 +334,12 @@ class Settings:
         given: dict[str, Any] = {name.replace("-", "_"): value for name, value in values.items()}
         return cls(**given)
 
+    @property
+    def client_servers(self) -> tuple[str, ...]:
+        """The ACME servers that a client may choose, each once, the configured one first."""
+        servers = (self.acme_server_url, LETS_ENCRYPT_STAGING, *self.client_acme_servers)
+        return tuple(dict.fromkeys(servers))
+
     def values(self) -> dict[str, Value]:
         """Option names and values, in the order of the table."""
         return {name: getattr(self, name.replace("-", "_")) for name in OPTIONS}

@@ -35,6 +35,12 @@ class Paths:
     certificate: str
     chain: str
 
+    @classmethod
+    def in_folder(cls, folder: Path) -> Paths:
+        """Their names in a private folder."""
+        names = ("csr.pem", "fullchain.pem", "certificate.pem", "chain.pem")
+        return cls(*(str(folder / name) for name in names))
+
 
 def missing_programs(settings: Settings) -> list[str]:
     """Return the programs of the default command that are not there; none for another command."""
@@ -56,11 +62,17 @@ def _command(settings: Settings) -> list[str]:
 
 def own_command() -> tuple[str, ...]:
     """Return the words that start this very program once more."""
-    program = getattr(sys.modules["__main__"], "__file__", None) or ""
-    archive = Path(program).parent
-    if zipfile.is_zipfile(archive):
+    archive = own_archive()
+    if archive is not None:
         return sys.executable, str(archive.resolve())
     return sys.executable, "-m", "certgrinderd"
+
+
+def own_archive() -> Path | None:
+    """Return the one file that this program runs from, if it does."""
+    program = getattr(sys.modules["__main__"], "__file__", None) or ""
+    archive = Path(program).parent
+    return archive if zipfile.is_zipfile(archive) else None
 
 
 def _folders(settings: Settings) -> list[str]:
@@ -187,16 +199,11 @@ def issue(
         IssuanceError: certbot failed, or wrote nothing.
         ConfigurationError, LockTimeout: See run.
     """
+    paths = Paths.in_folder(folder)
     try:
-        files.write_private(folder / "csr.pem", csr_pem)
+        files.write_private(Path(paths.csr), csr_pem)
     except OSError as error:
         raise ConfigurationError(f"temp-dir: cannot write in it: {error.strerror}") from error
-    paths = Paths(
-        csr=str(folder / "csr.pem"),
-        fullchain=str(folder / "fullchain.pem"),
-        certificate=str(folder / "certificate.pem"),
-        chain=str(folder / "chain.pem"),
-    )
     command = certonly_command(settings, challenge, paths)
     run(settings, command, environment(settings, challenge, os.environ), note=note)
     return read_chain(paths.fullchain)
@@ -214,6 +221,11 @@ def read_chain(path: str) -> bytes:
         raise IssuanceError(f"Certbot ended well but left no certificate: {error}") from error
 
 
+def show_account_command(settings: Settings) -> list[str]:
+    """Put the command together that asks about our account."""
+    return [*_command(settings), "show_account", *account_options(settings)]
+
+
 def show_account(settings: Settings) -> str:
     """Ask certbot, and so the CA, about our account.
 
@@ -224,7 +236,7 @@ def show_account(settings: Settings) -> str:
         IssuanceError: There is no account, or it can't be asked for.
         ConfigurationError, LockTimeout: See run.
     """
-    command = [*_command(settings), "show_account", *account_options(settings)]
+    command = show_account_command(settings)
     variables = environment(settings, None, os.environ)
     lines = run(settings, command, variables, note="show acmeaccount")
     facts = [line for line in lines if re.match(r"(Account \w+|Email contacts?): ", line)]
@@ -248,6 +260,9 @@ def run_own(settings: Settings, words: Sequence[str]) -> str | int | None:
 
     from certbot.main import main
 
+    # Whoever called us by sudo must be able to read the chain; what is secret certbot keeps private
+    # by itself.
+    os.umask(0o022)
     # certbot cleans up by itself when a signal comes.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):

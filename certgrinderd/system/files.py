@@ -8,12 +8,15 @@ import select
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from certgrinderd.errors import ConfigurationError, MalformedInput
 
 _CHUNK = 65536
+
+# The name of a folder that private_directory() makes, as a regular expression.
+PRIVATE_NAME = "certgrinderd-[0-9a-f]{16}"
 
 
 def read_input(descriptor: int, *, limit: int, timeout: float, what: str) -> bytes:
@@ -103,3 +106,48 @@ def private_directory(parent: str | None) -> Iterator[Path]:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def changeable_part(path: str, *, uid: int, gids: Collection[int]) -> Path | None:
+    """Find what a user could change or replace on the way to a file.
+
+    Access control lists are not looked at.
+
+    Args:
+        path: An absolute path; what isn't there yet counts by the folder that it would be in.
+        uid: The user; not root.
+        gids: All of the user's groups.
+
+    Returns:
+        The first such folder, link or file; None if there is none.
+
+    Raises:
+        ConfigurationError: We may not look.
+    """
+    for part in _parts(path):
+        try:
+            found = part.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise ConfigurationError(f"cannot look at {part}: {error.strerror}") from error
+        writable = found.st_mode & stat.S_IWOTH or (
+            found.st_gid in gids and found.st_mode & stat.S_IWGRP
+        )
+        # Nobody replaces what belongs to others in a folder like /tmp; a link's mode says nothing.
+        exempt = stat.S_ISLNK(found.st_mode) or found.st_mode & stat.S_ISVTX
+        if found.st_uid == uid or (writable and not exempt):
+            return part
+    return None
+
+
+def _parts(path: str) -> Iterator[Path]:
+    """Everything that leads to a file, from the root on, and where links on the way point."""
+    current = Path("/")
+    yield current
+    for name in Path(os.path.abspath(path)).parts[1:]:  # noqa: PTH100 - links stay as they are
+        link = current / name
+        yield link
+        current = Path(os.path.realpath(link))
+        if current != link:
+            yield from (*reversed(current.parents), current)

@@ -24,6 +24,8 @@ DOCUMENTED_SHORT = {
     "-t": "temp-dir",
     "-w": "web-root",
 }
+# What a command does not do without.
+OPERANDS: dict[tuple[str, ...], tuple[str, ...]] = {("check", "authorized-keys"): ("FILE",)}
 FOR_CLIENTS = [command.words for command in COMMANDS if command.client_may_run]
 FOR_ADMINS = [command.words for command in COMMANDS if not command.client_may_run]
 
@@ -37,8 +39,9 @@ def test_short_options_are_the_documented_ones() -> None:
 @pytest.mark.parametrize("words", [command.words for command in COMMANDS])
 def test_every_command_is_parsed_with_options_before_it(words: tuple[str, ...]) -> None:
     """`certgrinderd -d COMMAND`."""
-    assert parse_admin(words).command == words
-    parsed = parse_admin(["-d", "--acme-zone", "a.example", *words])
+    operands = OPERANDS.get(words, ())
+    assert parse_admin([*words, *operands]).command == words
+    parsed = parse_admin(["-d", "--acme-zone", "a.example", *words, *operands])
     assert parsed.command == words
     assert parsed.values == {"debug": True, "acme-zone": "a.example"}
 
@@ -61,8 +64,8 @@ def test_switch_belongs_to_its_command() -> None:
     """`show certificate --check-revocation`, for admins and clients, and nowhere else."""
     words = ["show", "certificate", "--check-revocation"]
     for parse in (parse_admin, parse_client):
-        assert parse(words).switches == ("check-revocation",)
-        assert parse(words[:2]).switches == ()
+        assert parse(words).arguments == {"check_revocation": True}
+        assert parse(words[:2]).arguments == {"check_revocation": False}
         for others in (
             ["show", "csr", words[2]],
             [words[2], *words[:2]],
@@ -70,6 +73,16 @@ def test_switch_belongs_to_its_command() -> None:
         ):
             with pytest.raises((UsageError, WordRefused)):
                 parse(others)
+
+
+def test_what_belongs_to_one_command_stands_after_it() -> None:
+    """Each with its name and its default."""
+    parsed = parse_admin(["show", "sudoers", "--user", "u"])
+    assert (parsed.arguments, parsed.values) == ({"user": "u"}, {})
+    assert parse_admin(["show", "sudoers"]).arguments == {"user": "certgrinderd"}
+    assert parse_admin(["ping"]).arguments == {}
+    with pytest.raises(UsageError):
+        parse_admin(["--user", "u", "show", "sudoers"])
 
 
 def test_version_is_a_command_and_an_option() -> None:
@@ -128,8 +141,8 @@ def test_client_may_give_its_commands(words: tuple[str, ...]) -> None:
 def test_client_may_not_give_the_admins_commands(words: tuple[str, ...]) -> None:
     """A command is closed to clients unless the table says otherwise."""
     with pytest.raises(WordRefused):
-        parse_client(words)
-    assert parse_admin(words).command == words
+        parse_client([*words, *OPERANDS.get(words, ())])
+    assert parse_admin([*words, *OPERANDS.get(words, ())]).command == words
 
 
 @pytest.mark.parametrize("name", [name for name in OPTIONS if not OPTIONS[name].client_may_set])

@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from certgrinderd.errors import ConfigurationError, MalformedInput
-from certgrinderd.system.files import private_directory, read_file, read_input, write_private
+from certgrinderd.system.files import (
+    changeable_part,
+    private_directory,
+    read_file,
+    read_input,
+    write_private,
+)
+
+# Nobody's: neither the one who runs the tests nor a system user.
+UID, GID = 54321, 54322
 
 
 def read_pipe(*chunks: bytes, close: bool = True, limit: int = 100, timeout: float = 5) -> bytes:
@@ -159,3 +168,72 @@ def test_private_directory_needs_its_parent(tmp_path: Path) -> None:
         private_directory(str(tmp_path / "nothing")),
     ):
         pytest.fail("made in a folder that does not exist")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """/ours/folder/file, where nobody else may write."""
+    root = tmp_path / "ours"
+    (root / "folder").mkdir(parents=True)
+    (root / "folder" / "file").touch()
+    for path in (root, root / "folder", root / "folder" / "file"):
+        path.chmod(0o755)
+    return root
+
+
+def part(path: Path, *, uid: int = UID, gids: tuple[int, ...] = (GID,)) -> Path | None:
+    """What that user could change."""
+    return changeable_part(str(path), uid=uid, gids=gids)
+
+
+def test_what_others_own_cannot_be_changed(tree: Path) -> None:
+    """By anybody else, unless a mode says so: on the file, or on a folder above it."""
+    file = tree / "folder" / "file"
+    assert part(file) is None
+    for path in (file, file.parent, tree):
+        path.chmod(0o757)
+        assert part(file) == path
+        path.chmod(0o775)
+        assert part(file) is None
+        assert part(file, gids=(GID, path.stat().st_gid)) == path
+        path.chmod(0o755)
+
+
+def test_owner_can_change_a_file(tree: Path) -> None:
+    """Whatever its mode: the owner can change that as well."""
+    file = tree / "folder" / "file"
+    file.chmod(0o400)
+    first = part(file, uid=os.getuid())
+    # Root owns everything above as well; see the tests with a user of a host.
+    assert first is not None
+    assert first in (*file.parents, file)
+
+
+def test_folder_like_tmp_does_not_count(tree: Path) -> None:
+    """There nobody replaces what belongs to others."""
+    (tree / "folder").chmod(0o1777)
+    assert part(tree / "folder" / "file") is None
+    (tree / "folder").chmod(0o777)
+    assert part(tree / "folder" / "file") == tree / "folder"
+
+
+def test_what_links_lead_through_counts(tree: Path) -> None:
+    """The folder of a link, and what leads to its target."""
+    away = tree.parent / "away"
+    away.mkdir()
+    link = away / "link"
+    link.symlink_to(tree / "folder")
+    away.chmod(0o755)
+    assert part(link / "file") is None
+    away.chmod(0o777)
+    assert part(link / "file") == away
+    away.chmod(0o755)
+    tree.chmod(0o777)
+    assert part(link / "file") == tree
+
+
+def test_what_is_not_there_counts_by_its_folder(tree: Path) -> None:
+    """Who can make it can make it anything."""
+    assert part(tree / "none" / "file") is None
+    tree.chmod(0o777)
+    assert part(tree / "none" / "file") == tree

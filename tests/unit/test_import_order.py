@@ -17,7 +17,7 @@ LAYERS = (
     ("__main__",),
     ("cli",),
     ("certgrinderd",),
-    ("overview", "ocsp_methods"),
+    ("overview", "ocsp_methods", "administration"),
     ("issuance", "revocation"),
     ("system",),
     # ---
@@ -25,6 +25,7 @@ LAYERS = (
     ("sources",),
     ("config",),
     ("kinds",),
+    ("sudoers",),
     ("policy",),
     ("pki",),
     ("text", "errors"),

@@ -111,7 +111,9 @@ def test_manual_page_tells_what_clients_may_say() -> None:
     assert len(commands) == len(COMMANDS)
     for command, body in zip(COMMANDS, commands.values(), strict=True):
         assert ("Not for clients." in body) == (not command.client_may_run)
-        assert re.findall(r"^\.Fl -(\S+) :$", body, re.MULTILINE) == list(command.switches)
+        names = [argument.names[-1] for argument in command.arguments]
+        found = re.findall(r"^\.(?:Fl (-\S+)|Ar (\S+)) :$", body, re.MULTILINE)
+        assert [f"-{option}" if option else operand for option, operand in found] == names
 
 
 def test_mandoc_has_nothing_to_complain_about() -> None:
