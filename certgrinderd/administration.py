@@ -1,24 +1,33 @@
-"""What an admin asks for to set a server up: rules for sudo."""
+"""What an admin asks for to set a server up: rules for sudo, and lines for authorized_keys."""
 
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import pwd
 import shlex
+import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from certgrinderd.config import Settings
-from certgrinderd.errors import ConfigurationError, UsageError
+from certgrinderd.errors import ConfigurationError, IssuanceError, UsageError
 from certgrinderd.system import files
 
 if TYPE_CHECKING:
+    from certgrinderd import key_lines
     from certgrinderd.sudoers import SudoCommand
+
+logger = logging.getLogger(__name__)
 
 # The hooks read it, with the rights of the user that runs them.
 _HOOKS_CONF = "/etc/certgrinderd/hooks.conf"
+# Thousands of clients with thousands of names each.
+_LARGEST_KEYS_FILE = 64 * 1024 * 1024
+_SSHD_SECONDS = 30.0
 
 
 def show_sudoers(settings: Settings, arguments: Mapping[str, Any]) -> str:
@@ -118,6 +127,143 @@ def _require_unchangeable(user: str, command: SudoCommand, settings: Settings) -
             )
 
 
+def show_authorized_keys(settings: Settings, arguments: Mapping[str, Any]) -> str:
+    """Return the line for a client, made from its public key.
+
+    Raises:
+        UsageError: Something is missing or wrong on the command line.
+        MalformedInput: What was read is no public key, or what sshd would misread.
+    """
+    from certgrinderd import key_lines
+    from certgrinderd.authorized_keys import Line
+
+    if settings.domainsets is None:
+        raise UsageError("--domainsets is missing: the names that the client may have")
+    domainsets = _checked_domainsets(settings.domainsets)
+    program = _own_program() if arguments["program"] is None else [arguments["program"]]
+    if not program[0].startswith("/"):
+        raise UsageError(f"--program: expected an absolute path, not {program[0]!r}")
+    command = list(program)
+    if settings.config_file is not None:
+        command += ["--config-file", os.path.abspath(settings.config_file)]  # noqa: PTH100 - as text
+    options: list[tuple[str, str | None]] = [("restrict", None)]
+    if arguments["sources"] is not None:
+        options.append(("from", _checked_sources(arguments["sources"])))
+    if arguments["environment"]:
+        options.append(("environment", f"{key_lines.DOMAINSETS}={domainsets}"))
+    else:
+        command += ["--domainsets", domainsets]
+    last = " $SSH_ORIGINAL_COMMAND" if arguments["pass_words"] else ""
+    options.append(("command", shlex.join(command) + last))
+    return f"{Line(tuple(options), _read_public_key(settings, arguments['file']))}\n"
+
+
+def _checked_domainsets(text: str) -> str:
+    from certgrinderd.policy import parse_domainsets
+
+    domainsets = parse_domainsets(text)
+    if domainsets.ignored:
+        raise UsageError("; ".join(domainsets.ignored))
+    if not domainsets.sets:
+        raise UsageError("--domainsets has no name: the client would get no certificate")
+    return str(domainsets)
+
+
+def _checked_sources(text: str) -> str:
+    import ipaddress
+
+    words = [word.strip() for word in text.split(",")]
+    try:
+        read = [ipaddress.ip_network if "/" in word else ipaddress.ip_address for word in words]
+        return ",".join(str(parse(word)) for parse, word in zip(read, words, strict=True))
+    except ValueError as error:
+        raise UsageError(
+            f"--from: expected addresses, or networks such as 192.0.2.0/24: {error}"
+        ) from error
+
+
+def _own_program() -> list[str]:
+    from certgrinderd.issuance import certbot
+
+    # As it was called, links included: a link outlives the version that it points to.
+    program = os.path.abspath(sys.argv[0])  # noqa: PTH100 - links stay as they are
+    if os.path.basename(program) == "__main__.py":  # noqa: PTH119 - only a name
+        return list(certbot.own_command())
+    if not os.access(program, os.X_OK):
+        raise UsageError(f"{program} is not executable: chmod +x makes it so, or give --program")
+    return [program]
+
+
+def _read_public_key(settings: Settings, path: str | None) -> Any:  # noqa: ANN401
+    from certgrinderd.authorized_keys import parse_public_key
+
+    if path is None:
+        data = files.read_input(
+            sys.stdin.fileno(),
+            limit=settings.max_input_size,
+            timeout=settings.input_timeout,
+            what="a public key",
+        )
+    else:
+        data = files.read_file(path, limit=settings.max_input_size, named="the public key")
+    return parse_public_key(data.decode("utf-8", "replace"))
+
+
+def check_authorized_keys(settings: Settings, arguments: Mapping[str, Any]) -> str:
+    """Check an authorized_keys file, and sshd's settings for it; each finding is logged.
+
+    Raises:
+        ConfigurationError: There are findings, or the file can't be read.
+    """
+    from certgrinderd import key_lines
+
+    del settings
+    path = arguments["file"]
+    data = files.read_file(path, limit=_LARGEST_KEYS_FILE, named="authorized_keys")
+    report = key_lines.check(data.decode("utf-8", "surrogateescape"))
+    found = [*map(str, report.findings), *_findings_in_sshd(arguments["user"], report)]
+    for finding in found:
+        logger.error("%s: %s", path, finding)
+    if found:
+        raise ConfigurationError(f"{path}: {_counted(len(found), 'finding')}, see above")
+    logger.info("%s: all well with %s", path, _counted(report.clients, "client"))
+    return ""
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' if number != 1 else ''}"
+
+
+def _findings_in_sshd(user: str, report: key_lines.Report) -> list[str]:
+    """Ask sshd for the settings in force, if it is here and we are root."""
+    from certgrinderd import key_lines
+    from certgrinderd.system import process
+
+    where = os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"))
+    sshd = shutil.which("sshd", path=where)
+    if sshd is None or os.geteuid() != 0:
+        reason = "there is no sshd here" if sshd is None else "that needs root"
+        logger.info("not checked: the settings of sshd, since %s", reason)
+        return []
+    command = [sshd, "-T", "-C", f"user={user},host=localhost,addr=127.0.0.1"]
+    lines: list[str] = []
+    errors: list[str] = []
+    try:
+        process.run(
+            command,
+            environment={},
+            timeout=_SSHD_SECONDS,
+            on_line=lines.append,
+            on_error_line=errors.append,
+        )
+    except IssuanceError as error:
+        logger.warning("not checked: the settings of sshd: %s", "; ".join((str(error), *errors)))
+        return []
+    return [f"sshd: {reason}" for reason in key_lines.check_sshd("\n".join(lines), report)]
+
+
 COMMANDS: Mapping[tuple[str, ...], Callable[[Settings, Mapping[str, Any]], str]] = {
+    ("check", "authorized-keys"): check_authorized_keys,
+    ("show", "authorized-keys"): show_authorized_keys,
     ("show", "sudoers"): show_sudoers,
 }

@@ -58,12 +58,22 @@ _USER = _argument(
 )
 
 GROUPS = {
+    "check": "Check what belongs to the server besides its configuration.",
     "get": "Get certificates, OCSP responses or CRLs.",
     "show": "Show the configuration, the ACME account, what is in a CSR or certificate, or what "
-    "belongs into sudoers.",
+    "belongs into sudoers and authorized_keys.",
 }
 
 COMMANDS = (
+    Command(
+        ("check", "authorized-keys"),
+        "Check an authorized_keys file: says nothing and ends with status 0 when each of its "
+        "lines lets one client in as it should.",
+        arguments=(
+            _argument("file", metavar="FILE", help="The file, as sshd reads it."),
+            _USER,
+        ),
+    ),
     Command(
         ("get", "certificate"),
         "Get a new certificate. Reads a CSR in PEM, prints the certificate chain in PEM.",
@@ -85,6 +95,47 @@ COMMANDS = (
         ("show", "acmeaccount"),
         "Show the ACME account: its URL, key thumbprint and contact.",
         client_may_run=True,
+    ),
+    Command(
+        ("show", "authorized-keys"),
+        "Show the line of authorized_keys for a client. Reads the client's public key.",
+        arguments=(
+            _argument(
+                "file",
+                nargs="?",
+                metavar="FILE",
+                help="The file with the public key, instead of standard input.",
+            ),
+            _argument(
+                "--domainsets",
+                default=argparse.SUPPRESS,
+                help="The names that the client may have: sets separated by semicolons, names in "
+                "a set by commas.",
+            ),
+            _argument(
+                "--from",
+                dest="sources",
+                help="The addresses or networks (192.0.2.0/24) that the client comes from, "
+                "separated by commas.",
+            ),
+            _argument(
+                "--environment",
+                action="store_true",
+                help="Put the domainsets into environment=, as certgrinderd was first documented. "
+                "Needs PermitUserEnvironment CERTGRINDERD_DOMAINSETS in sshd_config.",
+            ),
+            _argument(
+                "--pass-words",
+                action="store_true",
+                help="Let the forced command end with $SSH_ORIGINAL_COMMAND. certgrinderd finds "
+                "the client's words without that too, and then no shell has seen them.",
+            ),
+            _argument(
+                "--program",
+                help="The path of certgrinderd in the forced command. By default the one that "
+                "this command is run by.",
+            ),
+        ),
     ),
     Command(
         ("show", "certificate"),

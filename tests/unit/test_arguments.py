@@ -76,13 +76,18 @@ def test_switch_belongs_to_its_command() -> None:
 
 
 def test_what_belongs_to_one_command_stands_after_it() -> None:
-    """Each with its name and its default."""
+    """Each with its name and its default; an option of the table may stand on both sides."""
     parsed = parse_admin(["show", "sudoers", "--user", "u"])
     assert (parsed.arguments, parsed.values) == ({"user": "u"}, {})
     assert parse_admin(["show", "sudoers"]).arguments == {"user": "certgrinderd"}
     assert parse_admin(["ping"]).arguments == {}
     with pytest.raises(UsageError):
         parse_admin(["--user", "u", "show", "sudoers"])
+    after = parse_admin(["show", "authorized-keys", "--domainsets", "a.example", "F"])
+    before = parse_admin(["--domainsets", "a.example", "show", "authorized-keys", "F"])
+    assert after == before
+    assert after.values == {"domainsets": "a.example"}
+    assert "domainsets" not in after.arguments
 
 
 def test_version_is_a_command_and_an_option() -> None:

@@ -1,0 +1,249 @@
+"""What `check authorized-keys` finds, and what it has nothing against."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from certgrinderd.authorized_keys import LONGEST_VALUE
+from certgrinderd.key_lines import Report, _shell_words, check, check_sshd
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOegnR+qnK2FEoaSrVwHgCIxjFkVEbW4VO31/Hd2mAwk c.example"
+OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICt6equbFdS5Pdd9L7jEekIRIgGBwCxNSVRy0LYKjHhp"
+PROGRAM = "/usr/local/bin/certgrinderd.pyz --config-file /etc/certgrinderd/certgrinderd.conf"
+ENVIRONMENT = 'environment="CERTGRINDERD_DOMAINSETS=a.example"'
+
+GOOD = [
+    pytest.param(f'restrict,{ENVIRONMENT},command="{PROGRAM}"', id="environment"),
+    pytest.param(
+        f'restrict,{ENVIRONMENT},command="{PROGRAM} $SSH_ORIGINAL_COMMAND"', id="words passed on"
+    ),
+    pytest.param(
+        f'restrict,{ENVIRONMENT},command="{PROGRAM} ${{SSH_ORIGINAL_COMMAND}} "', id="in braces"
+    ),
+    pytest.param(
+        f'restrict,command="{PROGRAM} --domainsets \\"a.example;*.b.example,pølse.example\\""',
+        id="in the command",
+    ),
+    pytest.param(
+        f"restrict,command=\"{PROGRAM} --domainsets='a.example;b.example'\"", id="single quotes"
+    ),
+    pytest.param(
+        f'restrict,command="CERTGRINDERD_DOMAINSETS=a.example {PROGRAM}"', id="an assignment"
+    ),
+    pytest.param(
+        f'{ENVIRONMENT},from="192.0.2.0/24,!192.0.2.7,2001:db8::1,host.example",RESTRICT,'
+        f'command="{PROGRAM}",no-pty,expiry-time="20991231"',
+        id="from, time and more",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", GOOD)
+def test_line_is_as_it_should_be(options: str) -> None:
+    """Every documented form."""
+    text = f"{options} {KEY}"
+    assert check(f"# clients\n\n{text}\n").findings == ()
+    assert check(text).clients == 1
+    assert check(text).needs_environment == (1 if "environment=" in options else None)
+
+
+COMMAND = f'command="{PROGRAM}"'
+BAD = [
+    pytest.param(f"{ENVIRONMENT},{COMMAND}", "restrict is missing", id="no restrict"),
+    pytest.param(
+        f"no-pty,no-port-forwarding,{ENVIRONMENT},{COMMAND}", "restrict is missing", id="in parts"
+    ),
+    pytest.param(f"restrict,{ENVIRONMENT}", "command= is missing", id="no command"),
+    pytest.param(f"restrict,{COMMAND}", "domainsets are missing", id="no domainsets"),
+    *(
+        pytest.param(f"restrict,{option},{ENVIRONMENT},{COMMAND}", f"{name} gives back", id=name)
+        for option, name in [
+            ("pty", "pty"),
+            ("port-forwarding", "port-forwarding"),
+            ("Agent-Forwarding", "agent-forwarding"),
+            ("X11-forwarding", "x11-forwarding"),
+            ("user-rc", "user-rc"),
+            ('tunnel="0"', "tunnel"),
+        ]
+    ),
+    pytest.param(f"restrict,cert-authority,{ENVIRONMENT},{COMMAND}", "every key", id="a CA"),
+    pytest.param(
+        f'restrict,{ENVIRONMENT},environment="LD_PRELOAD=x",{COMMAND}', "LD_PRELOAD", id="more"
+    ),
+    pytest.param(
+        f'restrict,{ENVIRONMENT},command="{PROGRAM} --domainsets b.example"',
+        "in one place only",
+        id="domainsets in both",
+    ),
+    pytest.param(f"restrict,{ENVIRONMENT},{ENVIRONMENT},{COMMAND}", "twice", id="twice"),
+    pytest.param(
+        f'restrict,command="{PROGRAM} --domainsets a.example --domainsets=b.example"',
+        "twice",
+        id="twice in the command",
+    ),
+    pytest.param(
+        f'restrict,environment="CERTGRINDERD_DOMAINSETS=a.example;b_c.example",{COMMAND}',
+        "'b_c.example' is not a host name",
+        id="a name that is none",
+    ),
+    pytest.param(
+        f'restrict,environment="CERTGRINDERD_DOMAINSETS=a.example b.example",{COMMAND}',
+        "is not a host name",
+        id="a blank between names",
+    ),
+    pytest.param(
+        f'restrict,environment="CERTGRINDERD_DOMAINSETS=;,",{COMMAND}', "are empty", id="no name"
+    ),
+    pytest.param(f'restrict,command="{PROGRAM} --domainsets"', "are empty", id="no value"),
+    pytest.param(
+        f'restrict,command="{PROGRAM} --domainsets a.example;b.example"', "obey ';'", id="a ;"
+    ),
+    pytest.param(f'restrict,{ENVIRONMENT},command="{PROGRAM} `id`"', "obey '`'", id="a backquote"),
+    pytest.param(f'restrict,{ENVIRONMENT},command="{PROGRAM} $(id)"', r"obey '\('", id="a ("),
+    pytest.param(f"restrict,{ENVIRONMENT},command=\"{PROGRAM} 'x\"", "not closed", id="a quote"),
+    pytest.param(f'restrict,{ENVIRONMENT},command="{PROGRAM} # x"', "comment", id="a comment"),
+    pytest.param(
+        f'restrict,command="{PROGRAM} --domainsets *.example"', "pattern of file names", id="a glob"
+    ),
+    pytest.param(f'restrict,{ENVIRONMENT},command="certgrinderd"', "absolute path", id="no path"),
+    pytest.param(f'restrict,{ENVIRONMENT},command=""', "absolute path", id="an empty command"),
+    pytest.param(
+        f'restrict,{ENVIRONMENT},command="$SSH_ORIGINAL_COMMAND"', "absolute path", id="any command"
+    ),
+    pytest.param(
+        f'restrict,{ENVIRONMENT},command="/bin/sh -c \\"$SSH_ORIGINAL_COMMAND\\""',
+        "runs what it is told",
+        id="a shell",
+    ),
+    pytest.param(
+        f'restrict,{ENVIRONMENT},command="eval $SSH_ORIGINAL_COMMAND"', "runs what", id="eval"
+    ),
+    pytest.param(
+        f'restrict,{ENVIRONMENT},command="{PROGRAM} \\"$SSH_ORIGINAL_COMMAND\\""',
+        "without quotes",
+        id="quoted words",
+    ),
+    pytest.param(
+        f'restrict,{ENVIRONMENT},command="{PROGRAM} $SSH_ORIGINAL_COMMAND -d"',
+        "must be the last word",
+        id="words in the middle",
+    ),
+    pytest.param(f'restrict,from="*",{ENVIRONMENT},{COMMAND}', r"wildcard '\*'", id="everybody"),
+    pytest.param(
+        f'restrict,from="192.0.2.?,::1",{ENVIRONMENT},{COMMAND}', "wildcard", id="a pattern"
+    ),
+    pytest.param(
+        f'restrict,from="192.0.2.1/24",{ENVIRONMENT},{COMMAND}', "lets nobody in", id="host bits"
+    ),
+    pytest.param(f'restrict,from="::1, ::2",{ENVIRONMENT},{COMMAND}', "blank", id="a blank"),
+    pytest.param(f'restrict,from="",{ENVIRONMENT},{COMMAND}', "empty part", id="from nobody"),
+    pytest.param(
+        f'restrict,{ENVIRONMENT},command="{PROGRAM} {"x" * LONGEST_VALUE}"', "longer", id="long"
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "reason"), BAD)
+def test_line_is_not_as_it_should_be(options: str, reason: str) -> None:
+    """Found on its own line, for its own client; the line before it is not blamed."""
+    (found,) = check(
+        f"# clients\nrestrict,{ENVIRONMENT},{COMMAND} {OTHER} first\n{options} {KEY}\n"
+    ).findings
+    assert (found.line, found.client) == (3, "c.example")
+    assert re.search(reason, found.reason)
+    assert str(found).startswith("line 3 (c.example): ")
+
+
+def test_line_that_sshd_ignores_is_found() -> None:
+    """Nobody gets in by it, and sshd does not say why."""
+    (found,) = check(f"restrict;pty {KEY}").findings
+    assert (
+        str(found) == "line 1: sshd ignores this line: after restrict comes ';' instead of a comma"
+    )
+
+
+def test_key_of_two_clients_is_found() -> None:
+    """The first line whose from= fits decides; a comment makes no other key."""
+    line = f"restrict,{ENVIRONMENT},{COMMAND}"
+    (found,) = check(f"{line} {KEY}\n{line} {KEY.replace('c.example', 'd.example')}").findings
+    assert (found.line, found.client) == (2, "d.example")
+    assert "that of line 1 (c.example)" in found.reason
+    assert check(f"{line} {KEY}\n{line} {OTHER}").findings == ()
+
+
+def test_client_without_a_comment_has_its_fingerprint() -> None:
+    """So that each finding names somebody."""
+    (found,) = check(f"restrict,{ENVIRONMENT} {OTHER}").findings
+    assert found.client.startswith("SHA256:")
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "# nobody\n", "# nobody"])
+def test_file_without_clients_is_as_it_should_be(text: str) -> None:
+    """The last client may go."""
+    assert check(text) == Report((), 0, None)
+
+
+@given(st.text())
+def test_any_file_is_checked(text: str) -> None:
+    """No text ends in anything but findings, and each is on a line that exists."""
+    for file in (text, f'restrict,command="{text}" {KEY}', f"{text} {KEY}"):
+        for found in check(file).findings:
+            assert 1 <= found.line <= file.count("\n") + 1
+
+
+PLAIN = st.text(st.sampled_from('ab=./-\'" \t\\\\"x;'), max_size=30)
+
+
+@given(PLAIN)
+def test_words_are_those_of_a_shell(text: str) -> None:
+    """As Python's shlex splits them, where no other than a quote or blank means anything."""
+    words, reason = _shell_words(text)
+    if reason:
+        assert reason == "a quote is not closed" or ";" in text or "\\" in text
+        return
+    assert words == shlex.split(text.replace("\n", " "))
+
+
+SSHD = """\
+port 22
+permituserenvironment CERTGRINDERD_DOMAINSETS
+acceptenv LANG
+acceptenv LC_*
+forcecommand none
+"""
+NEEDS = Report((), 1, 7)
+NEEDS_NOT = Report((), 1, None)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("CERTGRINDERD_DOMAINSETS\n", "no\n", "line 7 uses environment="),
+        ("CERTGRINDERD_DOMAINSETS\n", "LANG,FOO*\n", "line 7 uses environment="),
+        ("CERTGRINDERD_DOMAINSETS\n", "yes\n", "PermitUserEnvironment is yes"),
+        ("permituserenvironment CERTGRINDERD_DOMAINSETS\n", "", "line 7 uses environment="),
+        ("LC_*", "LC_* CERT*", "AcceptEnv lets clients set CERTGRINDERD_DOMAINSETS"),
+        ("LC_*", "LD_PRELOAD", "AcceptEnv lets clients set LD_PRELOAD"),
+        ("port 22", "setenv CERTGRINDERD_DOMAINSETS=x.example", "all clients the same"),
+        ("forcecommand none", "forcecommand /bin/true", "takes the place"),
+    ],
+)
+def test_setting_of_sshd_is_not_as_it_should_be(old: str, new: str, reason: str) -> None:
+    """Each by itself; with the usual ones there is nothing to find."""
+    assert check_sshd(SSHD, NEEDS) == []
+    (found,) = check_sshd(SSHD.replace(old, new), NEEDS)
+    assert reason in found
+
+
+def test_user_environment_matters_to_those_who_use_it() -> None:
+    """Without environment= in the file, `no` is right; `yes` never is."""
+    off = SSHD.replace("CERTGRINDERD_DOMAINSETS", "no")
+    assert check_sshd(off, NEEDS_NOT) == []
+    assert len(check_sshd(off, NEEDS)) == 1
+    assert check_sshd(SSHD.replace("CERTGRINDERD_DOMAINSETS", "LANG,CERTGRINDERD_*"), NEEDS) == []
+    assert len(check_sshd(SSHD.replace("CERTGRINDERD_DOMAINSETS", "yes"), NEEDS_NOT)) == 1
