@@ -10,6 +10,7 @@ from certgrinderd.pki.names import DnsName, MalformedName, RequestedNames
 
 # As many as Let's Encrypt puts into one certificate.
 MAX_NAMES = 100
+_NAMES_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -125,14 +126,14 @@ def require_names(names: Iterable[DnsName], domainsets: Domainsets) -> frozenset
             return permitted
     if not domainsets.sets:
         raise NotPermitted(
-            f"this client has no domainsets, so it may not have {_listed(wanted)}",
+            f"this client has no domainsets, so it may not have {_some(wanted)}",
             missing=tuple(name.ascii for name in sorted(wanted)),
         )
     nearest = max(domainsets.sets, key=lambda names: (len(wanted & names), -len(names)))
     missing = wanted - nearest
-    message = f"this client may not have {_listed(missing)}"
+    message = f"this client may not have {_some(missing)}"
     if wanted & nearest:
-        message += f" together with {_listed(wanted & nearest)}"
+        message += f" together with {_some(wanted & nearest)}"
         if missing <= domainsets.names:
             message += ": all names of a certificate must stand in one domainset"
     else:
@@ -142,6 +143,13 @@ def require_names(names: Iterable[DnsName], domainsets: Domainsets) -> frozenset
         missing=tuple(name.ascii for name in sorted(missing)),
         nearest=tuple(name.ascii for name in sorted(nearest)),
     )
+
+
+def _some(names: Iterable[DnsName]) -> str:
+    """List names for a message; of many, the first ones."""
+    shown = sorted(names)
+    more = len(shown) - _NAMES_SHOWN
+    return _listed(shown[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _listed(names: Iterable[DnsName]) -> str:

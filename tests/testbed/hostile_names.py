@@ -85,6 +85,12 @@ CASES = [
     late("name below a wildcard", csr("z.csr.example.test"), "may not have", csr("*." + A[2:])),
     late("name above", csr("csr.example.test"), "may not have", csr(A)),
     late(
+        "a hundred foreign names",
+        csr("a.example.org", *(f"{'a' * 60}.n{number}.example.org" for number in range(99))),
+        "example.org and 90 more",
+        csr(*HUNDRED[:100]),
+    ),
+    late(
         "more names than allowed", csr(*HUNDRED), "101 names: 100 are allowed", csr(*HUNDRED[:100])
     ),
     # Names that are not host names.
