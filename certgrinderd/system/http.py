@@ -21,6 +21,7 @@ from urllib.parse import urljoin, urlsplit
 
 from certgrinderd import __version__
 from certgrinderd.errors import AddressRefused, ResponseInvalid, Unreachable
+from certgrinderd.system import https
 from certgrinderd.system.addresses import is_public
 from certgrinderd.system.log import FOR_ADMIN
 
@@ -225,8 +226,9 @@ def _connected(target: _Target, bounds: Bounds, deadline: _Deadline) -> socket.s
 
 def _secured(connected: socket.socket, target: _Target, deadline: _Deadline) -> socket.socket:
     """TLS for the name in the URL, whatever the address."""
+    context = https.context(ca_file=None, verify=True)
     connected.settimeout(deadline.left())
-    return ssl.create_default_context().wrap_socket(connected, server_hostname=target.host)
+    return context.wrap_socket(connected, server_hostname=target.host)
 
 
 def _resolve(target: _Target, deadline: _Deadline) -> list[tuple[int, Any]]:
