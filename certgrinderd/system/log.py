@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import os
+import stat
 import sys
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,7 @@ def _syslog_handler(socket: str, facility: str) -> logging.Handler:
         address = (host.strip("[]"), int(port))
     try:
         # The handler itself, like openlog(3), says nothing when there is no socket.
-        if isinstance(address, str) and not Path(address).is_socket():
+        if isinstance(address, str) and not stat.S_ISSOCK(Path(address).stat().st_mode):
             raise ConfigurationError(f"syslog-socket: {address} is not a socket")
         handler = logging.handlers.SysLogHandler(address, number)
     except (OSError, OverflowError) as error:

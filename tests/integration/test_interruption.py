@@ -77,8 +77,12 @@ def hooks(service: Service, tmp_path: Path) -> SlowHooks:
 def require_clean(service: Service, hooks: SlowHooks) -> None:
     """The cleanup hook ran, no private folder or hook is left, and the queue is free again."""
     wait_until(lambda: not list(service.temp_dir.iterdir()), timeout=30, what="the folder is gone")
-    cleaned = sorted(hooks.cleaned.read_text().splitlines())
-    assert cleaned == ([hooks.done.read_text().strip()] if service.engine == "certbot" else NAMES)
+    expected = [hooks.done.read_text().strip()] if service.engine == "certbot" else NAMES
+    wait_until(
+        lambda: sorted(hooks.cleaned.read_text().splitlines()) == expected,
+        timeout=30,
+        what=f"the cleanup hook has run for {expected}",
+    )
     service.configure(lock_timeout=0, auth_hook="/bin/false")
     answer = service.run("get", "certificate", stdin=make_csr(NAMES).pem, environment=DOMAINSETS)
     assert answer.returncode == 4, "the lock is free, so it comes as far as the hook that fails"
@@ -168,7 +172,10 @@ def test_syslog_by_a_unix_socket(service: Service, syslog: socket.socket, tmp_pa
         records.append(syslog.recv(4096).decode())
     # LOG_LOCAL0 is 16, err is 3: <16 * 8 + 3> (RFC 5424 section 6.2.1).
     assert records[-1].startswith("<131>certgrinderd[")
-    assert records[-1].endswith("]: ERROR this client may not have b.example.test")
+    assert (
+        "]: ERROR this client may not have b.example.test (client 127.0.0.1, key SHA2"
+        in (records[-1])
+    )
 
 
 def test_syslog_by_udp(service: Service) -> None:
@@ -214,4 +221,4 @@ def test_syslog_that_cannot_work(service: Service, settings: dict[str, str], rea
     answer = service.run("show", "configuration")
     assert (answer.returncode, answer.stdout) == (2, b"")
     (line,) = answer.stderr.decode().splitlines()
-    assert f" ERROR {reason}" in line or reason in line
+    assert reason in line
