@@ -7,11 +7,12 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
 
-from certgrinderd import arguments, boundary, sources
+from certgrinderd import administration, arguments, boundary, sources
 from certgrinderd.arguments import COMMANDS
 from certgrinderd.config import OPTIONS
 from certgrinderd.errors import ConfigurationError, UsageError, WordRefused
@@ -23,7 +24,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 # Tables of log lines that other programs write.
-FOREIGN = ("The way to certgrinderd:", "What the CA says, after `the CA refuses:`")
+FOREIGN = ("What other programs say:", "What the CA says, after `the CA refuses:`")
 
 
 FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
@@ -106,9 +107,18 @@ def test_key_line_gives_a_client_its_names(line: str) -> None:
     assert require_permitted(RequestedNames(("example.com",), wanted), domainsets)
 
 
-def test_both_forms_are_shown() -> None:
-    """There is one line with each form."""
-    assert [("environment" in key_options(line)) for line in key_lines()] == [False, True]
+@pytest.mark.parametrize("form", [False, True], ids=["option", "environment"])
+def test_key_line_is_what_the_command_prints(tmp_path: Path, form: bool) -> None:  # noqa: FBT001
+    """The command of the text makes the line of the text, in both forms."""
+    line = key_lines()[form]
+    key_file = tmp_path / "www.pub"
+    key_file.write_text(line[line.index("ssh-ed25519 ") :], encoding="utf-8")
+    (words,) = [words for words in admin_words() if words[2:4] == ["show", "authorized-keys"]]
+    parsed = arguments.parse_admin([*words, *(["--environment", "--pass-words"] if form else [])])
+    given = {**parsed.arguments, "program": "/usr/local/bin/certgrinderd.pyz", "file": key_file}
+    configuration = sources.merge(sources.Source("command line", parsed.values))
+    printed = administration.show_authorized_keys(configuration.settings, given)
+    assert printed == line + "\n"
 
 
 # Command lines.
@@ -122,10 +132,20 @@ def client_words() -> list[list[str]]:
 
 def admin_words() -> list[list[str]]:
     """What admins say to certgrinderd.pyz, in blocks and in the text."""
-    in_blocks = [block.replace("\\\n", " ") for block in blocks("sh")]
-    in_text = [code.replace("\n", " ") for code in re.findall(r"`([^`]+)`", FENCED.sub("", README))]
-    text = "\n".join([*in_blocks, *in_text])
-    return [shlex.split(found) for found in re.findall(r"certgrinderd\.pyz (--[^'<|\n]*)", text)]
+    lines = [line for block in blocks("sh") for line in block.replace("\\\n", " ").splitlines()]
+    codes = [code.replace("\n", " ") for code in re.findall(r"`([^`]+)`", FENCED.sub("", README))]
+    return [words for text in (*lines, *codes) for words in _words_for_the_program(text)]
+
+
+def _words_for_the_program(command: str) -> Iterator[list[str]]:
+    if "certgrinderd.pyz " not in command:
+        return
+    words = shlex.split(command)
+    if words[:3] == ["su", "certgrinderd", "-c"]:
+        yield from _words_for_the_program(words[3])
+    elif words[0] == "certgrinderd.pyz" and "…" not in words:
+        rest = takewhile(lambda word: word[0] not in "<>|&", words[1:])
+        yield list(rest)
 
 
 def test_client_commands_are_accepted() -> None:
@@ -140,7 +160,13 @@ def test_client_commands_are_accepted() -> None:
 def test_admin_commands_are_accepted() -> None:
     """Everything that the README tells admins to type is understood."""
     commands = {arguments.parse_admin(words).command for words in admin_words()}
-    assert commands >= {("certbot",), ("get", "certificate"), ("show", "configuration")}
+    assert commands >= {
+        ("certbot",),
+        ("check", "authorized-keys"),
+        ("get", "certificate"),
+        ("show", "authorized-keys"),
+        ("show", "configuration"),
+    }
     with pytest.raises(UsageError):
         arguments.parse_admin([*admin_words()[0], "now"])
 
