@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from certgrinderd import __version__
 from certgrinderd.config import OPTIONS, Settings
 from certgrinderd.issuance import engines
@@ -11,17 +9,7 @@ from certgrinderd.issuance.attempts import challenges
 from certgrinderd.kinds import Value
 from certgrinderd.policy import Domainsets
 from certgrinderd.sources import Configuration
-
-# In a command line: the value of an option whose name says that it is a secret.
-_SECRET = re.compile(
-    r"(--?[\w-]*(?:hmac|secret|password|passwd|token)[\w-]*(?:=|\s+))(\S+)", re.IGNORECASE
-)
-MASK = "********"
-
-
-def masked(text: str) -> str:
-    """Hide the values of secret options in a command line: `--eab-hmac-key ********`."""
-    return _SECRET.sub(rf"\1{MASK}", text)
+from certgrinderd.text import masked
 
 
 def for_admin(configuration: Configuration) -> str:

@@ -11,6 +11,12 @@ _UNPRINTABLE = re.compile(
     "\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 
+# In a command line: the value of an option whose name says that it is a secret.
+_SECRET = re.compile(
+    r"(--?[\w-]*(?:hmac|secret|password|passwd|token)[\w-]*(?:=|\s+))(\S+)", re.IGNORECASE
+)
+MASK = "********"
+
 
 def printable(text: str) -> str:
     r"""Return the text with every character that is not for reading written as an escape (\x1b)."""
@@ -30,3 +36,8 @@ def quoted(text: str, *, longest: int = 80) -> str:
     if len(shown) <= longest + len("''"):
         return shown
     return f"{shown[: longest + 1]}…{shown[0]}"
+
+
+def masked(command: str) -> str:
+    """Hide the values of secret options in a command line: `--eab-hmac-key ********`."""
+    return _SECRET.sub(rf"\1{MASK}", command)

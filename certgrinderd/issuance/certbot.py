@@ -18,6 +18,7 @@ from certgrinderd.issuance.account_store import own_folder
 from certgrinderd.issuance.hooks import Challenge, environment, hook_command
 from certgrinderd.system import files, locks, process
 from certgrinderd.system.log import FOR_ADMIN
+from certgrinderd.text import masked
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +161,7 @@ def run(
 
     path = os.path.join(settings.pid_dir, "certgrinderd.pid")  # noqa: PTH118 - a plain word
     with locks.held(path, note=note, timeout=settings.lock_timeout, named="pid-dir"):
-        logger.debug("running %s", shlex.join(command), extra=FOR_ADMIN)
+        logger.debug("running %s", masked(shlex.join(command)), extra=FOR_ADMIN)
         try:
             process.run(
                 command,

@@ -167,3 +167,15 @@ def test_environment_is_built_up() -> None:
     assert environment(settings, Challenge.DNS_01, ours) == {**shared, "ACMEZONE": "acme.example"}
     assert environment(settings, Challenge.HTTP_01, ours) == {**shared, "WEBROOT": "/srv/www"}
     assert environment(settings, None, ours) == shared
+
+
+def test_secret_in_the_command_is_not_logged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At DEBUG an admin sees the command line, without what makes accounts at the CA."""
+    server = Certgrinderd({"debug": True, "pid-dir": str(tmp_path)})
+    for secret in (["--eab-hmac-key", "SECRET"], ["--eab-hmac-key=SECRET"]):
+        assert not server.run_certbot(["/bin/false", "--eab-kid", "kid", *secret], {}, "/x")
+        said = capsys.readouterr().err
+        assert "running /bin/false --eab-kid kid --eab-hmac-key" in said
+        assert "SECRET" not in said
