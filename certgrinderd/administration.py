@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from certgrinderd.config import Settings
 from certgrinderd.errors import ConfigurationError, IssuanceError, UsageError
 from certgrinderd.system import files
+from certgrinderd.system.given import read_given
 
 if TYPE_CHECKING:
     from certgrinderd import key_lines
@@ -197,15 +198,7 @@ def _own_program() -> list[str]:
 def _read_public_key(settings: Settings, path: str | None) -> Any:  # noqa: ANN401
     from certgrinderd.authorized_keys import parse_public_key
 
-    if path is None:
-        data = files.read_input(
-            sys.stdin.fileno(),
-            limit=settings.max_input_size,
-            timeout=settings.input_timeout,
-            what="a public key",
-        )
-    else:
-        data = files.read_file(path, limit=settings.max_input_size, named="the public key")
+    data = read_given(path, settings, named="the public key", what="a public key")
     return parse_public_key(data.decode("utf-8", "replace"))
 
 

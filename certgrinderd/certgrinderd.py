@@ -6,19 +6,19 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from certgrinderd import sources
 from certgrinderd.config import Settings
 from certgrinderd.errors import CertgrinderdError, ConfigurationError, NotPermitted
 from certgrinderd.kinds import Value
 from certgrinderd.ocsp_methods import OcspMethods
+from certgrinderd.pki_methods import DOMAINSETS_VARIABLE, PkiMethods
 from certgrinderd.sources import Configuration
+from certgrinderd.system.given import read_given
 
 if TYPE_CHECKING:
     from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
     from cryptography.x509.ocsp import OCSPResponse
 
     from certgrinderd.policy import Domainsets
@@ -27,10 +27,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-DOMAINSETS_VARIABLE = "CERTGRINDERD_DOMAINSETS"
 
-
-class Certgrinderd(OcspMethods):
+class Certgrinderd(PkiMethods, OcspMethods):
     """A certgrinderd server: one configuration, and what can be done with it.
 
     The methods whose names end in `_command` are the commands of the command line. They write their
@@ -93,7 +91,7 @@ class Certgrinderd(OcspMethods):
         if self.conf["domainsets"] is not None:
             if text is not None:
                 raise ConfigurationError(
-                    f"both the option domainsets and {DOMAINSETS_VARIABLE} are set: "
+                    "both the option domainsets and CERTGRINDERD_DOMAINSETS are set: "
                     "which names the client may have must stand in one place"
                 )
             text = str(self.conf["domainsets"])
@@ -158,59 +156,6 @@ class Certgrinderd(OcspMethods):
             self._write(attempts.obtain(csr, requested_names(csr), self._settings))
         except CertgrinderdError as error:
             logger.error("%s", error)  # noqa: TRY400 - for people, who get no traceback
-
-    @staticmethod
-    def parse_csr(csrstring: str = "") -> x509.CertificateSigningRequest:
-        """Read a CSR.
-
-        Args:
-            csrstring: The CSR in PEM; taken from standard input if it is empty.
-
-        Raises:
-            SystemExit: With status 1, when it is none.
-        """
-        from certgrinderd.pki import csr
-
-        try:
-            data = csrstring.encode() or _read_stdin(Settings(), what=csr.EXPECTED)
-            return csr.parse_csr(data)
-        except CertgrinderdError as error:
-            Certgrinderd._exit(error)
-
-    @staticmethod
-    def check_csr(csr: x509.CertificateSigningRequest) -> bool:
-        """Whether a CSR is well formed, and CERTGRINDERD_DOMAINSETS permits its names.
-
-        Args:
-            csr: The CSR.
-        """
-        from certgrinderd import policy
-        from certgrinderd.pki.csr import requested_names
-
-        try:
-            domainsets = policy.parse_domainsets(os.environ.get(DOMAINSETS_VARIABLE, ""))
-            policy.require_permitted(requested_names(csr), domainsets)
-        except CertgrinderdError as error:
-            logger.error("%s", error)  # noqa: TRY400 - for people, who get no traceback
-            return False
-        return True
-
-    @staticmethod
-    def save_csr(csr: x509.CertificateSigningRequest, path: str) -> None:
-        """Write a CSR in PEM to a file that only its owner can read, in place of what was there.
-
-        Args:
-            csr: The CSR.
-            path: The path of the file.
-        """
-        from pathlib import Path
-
-        from cryptography.hazmat.primitives import serialization
-
-        from certgrinderd.system.files import write_private
-
-        Path(path).unlink(missing_ok=True)
-        write_private(Path(path), csr.public_bytes(serialization.Encoding.PEM))
 
     def get_certbot_command(
         self, challengetype: str, csrpath: str, fullchainpath: str, certpath: str, chainpath: str
@@ -404,89 +349,10 @@ class Certgrinderd(OcspMethods):
         data = self._read(certpath, named="certificate-file", what=certificates.EXPECTED)
         return certificates.parse_chain(data)
 
-    @staticmethod
-    def split_pem_chain(pem_chain_bytes: bytes) -> list[bytes]:
-        """Split a PEM text into its certificates.
-
-        Args:
-            pem_chain_bytes: The whole text.
-
-        Returns:
-            A PEM block for each certificate, in their order; none if there is none.
-        """
-        from certgrinderd.pki.certificates import split_pem
-
-        return split_pem(pem_chain_bytes)
-
-    @classmethod
-    def parse_certificate(cls, certificate_bytes: bytes) -> x509.Certificate:
-        """Read one certificate.
-
-        Args:
-            certificate_bytes: The certificate in PEM.
-
-        Raises:
-            SystemExit: With status 1, when it is none.
-        """
-        from certgrinderd.pki import certificates
-
-        try:
-            return certificates.parse_certificate(certificate_bytes)
-        except CertgrinderdError as error:
-            cls._exit(error)
-
-    @classmethod
-    def parse_certificate_chain(
-        cls, certpath: str | None, expected_length: int | None = None
-    ) -> list[x509.Certificate]:
-        """Read a certificate chain.
-
-        Args:
-            certpath: The path of the PEM file; standard input if it is None.
-            expected_length: How many certificates there must be; any number if it is None.
-
-        Raises:
-            SystemExit: With status 1, when it is none, or one of another length.
-        """
-        from certgrinderd.errors import MalformedInput
-        from certgrinderd.pki import certificates
-
-        try:
-            data = _read_input(
-                certpath, Settings(), named="certificate-file", what=certificates.EXPECTED
-            )
-            chain = certificates.parse_chain(data)
-            if expected_length is not None and len(chain) != expected_length:
-                raise MalformedInput(
-                    f"expected a chain of {expected_length} certificates, not of {len(chain)}"
-                )
-        except CertgrinderdError as error:
-            cls._exit(error)
-        return chain
-
-    @staticmethod
-    def verify_signature(
-        pubkey: CertificatePublicKeyTypes,
-        signature: bytes,
-        payload: bytes,
-        hashalgo: hashes.HashAlgorithm,
-    ) -> bool:
-        """Whether a signature on a payload is right.
-
-        Args:
-            pubkey: An RSA (PKCS #1 v1.5), elliptic curve, Ed25519 or Ed448 key.
-            signature: The signature.
-            payload: What was signed.
-            hashalgo: The hash algorithm of the signature; the Edwards curves bring their own.
-        """
-        from certgrinderd.pki.signatures import is_signature_valid
-
-        return is_signature_valid(pubkey, signature, payload, hashalgo)
-
     # Input, output and the end.
 
     def _read(self, path: str | None, *, named: str, what: str) -> bytes:
-        return _read_input(path, self._settings, named=named, what=what)
+        return read_given(path, self._settings, named=named, what=what)
 
     @staticmethod
     def _write(data: bytes) -> None:
@@ -494,30 +360,3 @@ class Certgrinderd(OcspMethods):
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
-
-    @staticmethod
-    def _exit(error: CertgrinderdError) -> NoReturn:
-        logger.error("%s", error)
-        raise SystemExit(1) from error
-
-
-def _read_input(path: str | None, settings: Settings, *, named: str, what: str) -> bytes:
-    if path is None:
-        return _read_stdin(settings, what=what)
-    from certgrinderd.system.files import read_file
-
-    return read_file(path, limit=settings.max_input_size, named=named)
-
-
-def _read_stdin(settings: Settings, *, what: str) -> bytes:
-    from certgrinderd.errors import MalformedInput
-    from certgrinderd.system.files import read_input
-
-    if sys.stdin is None:
-        raise MalformedInput(f"standard input is closed: expected {what}")
-    return read_input(
-        sys.stdin.fileno(),
-        limit=settings.max_input_size,
-        timeout=settings.input_timeout,
-        what=what,
-    )

@@ -17,7 +17,7 @@ LAYERS = (
     ("__main__",),
     ("cli",),
     ("certgrinderd",),
-    ("overview", "ocsp_methods", "administration"),
+    ("overview", "ocsp_methods", "pki_methods", "administration"),
     ("issuance", "revocation"),
     ("system",),
     # ---
