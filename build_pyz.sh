@@ -106,7 +106,28 @@ new=$root/dist/.certgrinderd.pyz.$$
 # shiv's own -q would be taken for pip's and make it fail.
 run "$temp/venv/bin/python" -I -m shiv.cli --site-packages "$temp/site" --compressed \
     --reproducible --python '/usr/bin/env python3' --entry-point certgrinderd.cli:main \
-    --output-file "$new"
+    --output-file "$temp/pyz"
+# Its start is ours: see build/pyz_main.py.
+"$temp/venv/bin/python" -I - "$temp/pyz" "$root/build/pyz_main.py" "$new" <<'END'
+import json
+import pathlib
+import sys
+import zipfile
+
+packed, main, new = map(pathlib.Path, sys.argv[1:])
+with zipfile.ZipFile(packed) as source, new.open("wb") as file:
+    with packed.open("rb") as head:
+        file.write(head.readline())
+    build_id = json.loads(source.read("environment.json"))["build_id"]
+    text = main.read_text(encoding="utf-8").replace("_BUILD_ID", f"_{build_id}")
+    with zipfile.ZipFile(file, "w") as target:
+        for entry in source.infolist():
+            data = source.read(entry)
+            if entry.filename == "__main__.py":
+                data = text.encode()
+            target.writestr(entry, data)
+new.chmod(0o755)
+END
 mv -f -- "$new" "$pyz"
 new=
 

@@ -57,6 +57,19 @@ def test_ping_answers_at_the_first_start(pyz: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, b"pong\n", b"")
 
 
+def test_later_starts_are_short(pyz: Path, tmp_path: Path) -> None:
+    """Once unpacked, shiv's bootstrap is not run again, unless a variable of shiv asks for it."""
+    program = shutil.copy(pyz, tmp_path / "program.pyz")
+    first, second = (imported_by(program, "ping", home=tmp_path) for _ in range(2))
+    assert {"_bootstrap", "zipfile"} <= first
+    assert not {"_bootstrap", "zipfile"} & second
+    done = run(program, "ping", HOME=str(tmp_path), SHIV_FORCE_EXTRACT="1")
+    assert (done.returncode, done.stdout) == (0, b"pong\n")
+    done = run(program, "ping", HOME="/nonexistent", SHIV_ROOT=str(tmp_path / "elsewhere"))
+    assert (done.returncode, done.stdout) == (0, b"pong\n")
+    assert len(list((tmp_path / "elsewhere").glob("program.pyz_*"))) == 1
+
+
 def test_ping_loads_nothing_heavy(pyz: Path, tmp_path: Path) -> None:
     """Ping costs no X.509, HTTP, YAML or ACME code; a command that reads YAML is seen to do so."""
     ping = imported_by(pyz, "ping", home=tmp_path)
