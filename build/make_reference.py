@@ -18,9 +18,10 @@ from pathlib import Path
 import yaml
 
 from certgrinderd.arguments import COMMANDS, Argument, Command
-from certgrinderd.config import OPTIONS, Option
+from certgrinderd.config import OPTIONS
 from certgrinderd.errors import CertgrinderdError
 from certgrinderd.kinds import Value
+from certgrinderd.option import Option
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF_DIST = ROOT / "certgrinderd.conf.dist"

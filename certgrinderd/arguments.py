@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from certgrinderd.config import OPTIONS, Option
+from certgrinderd.config import OPTIONS
 from certgrinderd.errors import ConfigurationError, UsageError, WordRefused
 from certgrinderd.kinds import Value
+from certgrinderd.option import Option
 
 DESCRIPTION = (
     "Gets certificates from an ACME CA for clients that come in over SSH. "
@@ -59,7 +60,7 @@ _USER = _argument(
 
 GROUPS = {
     "check": "Check what belongs to the server besides its configuration.",
-    "get": "Get certificates, OCSP responses or CRLs.",
+    "get": "Get certificates, OCSP responses, CRLs or renewal information.",
     "show": "Show the configuration, the ACME account, what is in a CSR or certificate, or what "
     "belongs into sudoers and authorized_keys.",
 }
@@ -89,6 +90,12 @@ COMMANDS = (
         ("get", "ocsp"),
         "Get an OCSP response for a certificate. Reads the chain in PEM, the leaf first; prints "
         "DER.",
+        client_may_run=True,
+    ),
+    Command(
+        ("get", "renewal-info"),
+        "Get the time in which the CA wants a certificate to be renewed (ARI, RFC 9773). Reads the "
+        "chain in PEM, the leaf first; prints lines of the form NAME: VALUE.",
         client_may_run=True,
     ),
     Command(

@@ -11,8 +11,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from certgrinderd.config import OPTIONS, Option
+from certgrinderd.config import OPTIONS
 from certgrinderd.errors import WordRefused
+from certgrinderd.option import Option
 
 # Nothing that a shell expands, quotes or splits at, and nothing that a terminal obeys: the words
 # that arrive are the words that were sent, whatever shell was in between.

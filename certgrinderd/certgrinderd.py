@@ -264,6 +264,14 @@ class Certgrinderd(PkiMethods, OcspMethods):
         level = logging.INFO if status.kind == "good" else logging.WARNING
         logger.log(level, "%s: %s", what, status)
 
+    def get_renewal_info_command(self) -> None:
+        """Read a certificate chain, and print when the CA wants the leaf to be renewed."""
+        from certgrinderd.issuance import engines
+
+        path = self.conf["certificate-file"]
+        chain = self.parse_chain(str(path) if path else None)
+        self._write(engines.renewal_info(self._settings, chain[0]).encode())
+
     # What there is to see.
 
     def show_acmeaccount_command(self) -> None:

@@ -137,6 +137,7 @@ def _run_configured(request: _Request) -> None:
         ("get", "certificate"): Certgrinderd.get_certificate_command,
         ("get", "crl"): Certgrinderd.get_crl_command,
         ("get", "ocsp"): Certgrinderd.get_ocsp_command,
+        ("get", "renewal-info"): Certgrinderd.get_renewal_info_command,
         ("show", "acmeaccount"): Certgrinderd.show_acmeaccount_command,
         ("show", "certificate"): Certgrinderd.show_certificate_command,
         ("show", "configuration"): Certgrinderd.show_configuration_command,

@@ -4,100 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from certgrinderd import kinds
-from certgrinderd.errors import ConfigurationError
-from certgrinderd.kinds import COMMAND, FLAG, PATH, TEXT, URL, Kind, Value
+from certgrinderd.kinds import COMMAND, FLAG, PATH, SECRET, TEXT, URL, Value
+from certgrinderd.option import Option
+from certgrinderd.option import option as _option
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 LETS_ENCRYPT_STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
 BUILTIN = "builtin"
 SYSTEM_CERTBOT = "/usr/local/bin/sudo /usr/local/bin/certbot"
-
-
-@dataclass(frozen=True)
-class Option:
-    """One option, wherever it is given.
-
-    Attributes:
-        name: As on the command line without the dashes, and as a key of the configuration file.
-        help: What it does, in one or more sentences; the default is added where it is shown.
-        default: The value when nobody says anything.
-        kind: What the value may be.
-        short: The short forms, with their dash.
-        client_may_set: Whether a client's command line may hold it; no unless said so.
-        in_file: Whether the configuration file may hold it.
-    """
-
-    name: str
-    help: str
-    default: Value
-    kind: Kind
-    short: tuple[str, ...] = ()
-    client_may_set: bool = False
-    in_file: bool = True
-
-    @property
-    def flags(self) -> tuple[str, ...]:
-        """The words that name it on a command line, short ones first."""
-        return (*self.short, f"--{self.name}")
-
-    @property
-    def is_switch(self) -> bool:
-        """Whether it stands alone on the command line, without a value."""
-        return self.kind is FLAG
-
-    @property
-    def default_text(self) -> str:
-        """The default as people read it."""
-        if self.default in (None, ()):
-            return "none"
-        if isinstance(self.default, tuple):
-            return ",".join(self.default)
-        return str(self.default)
-
-    def parse(self, value: object, *, named: str) -> Value:
-        """Read a value.
-
-        Args:
-            value: A word of a command line or a value from YAML; None means "not set".
-            named: How the one who gave it calls it: "--lock-timeout", "FILE: lock-timeout".
-
-        Raises:
-            ConfigurationError: It is no such value.
-        """
-        if value is None:
-            return self.default
-        try:
-            return self.kind.parse(value)
-        except ValueError as error:
-            shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:80] + "…"  # noqa: PLR2004
-            reason = f" ({error})" if str(error) else ""
-            raise ConfigurationError(
-                f"{named}: expected {self.kind.expects}, not {shown}{reason}"
-            ) from error
-
-
-def _option(
-    help: str,  # noqa: A002 - argparse's word for it
-    default: Value,
-    kind: Kind,
-    short: tuple[str, ...] = (),
-    *,
-    client_may_set: bool = False,
-    in_file: bool = True,
-) -> Any:  # noqa: ANN401 - as dataclasses.field()
-    facts = {
-        "help": help,
-        "default": default,
-        "kind": kind,
-        "short": short,
-        "client_may_set": client_may_set,
-        "in_file": in_file,
-    }
-    return field(default=default, metadata={"option": facts})
 
 
 @dataclass(frozen=True)
@@ -115,6 +33,23 @@ class Settings:
         "only when it makes the account, the built-in ACME client also tells the CA a new one.",
         None,
         TEXT,
+    )
+    acme_fallback_eab_hmac_key: str | None = _option(
+        "As eab-hmac-key, for acme-fallback-server-url.", None, SECRET
+    )
+    acme_fallback_eab_hmac_key_file: str | None = _option(
+        "As eab-hmac-key-file, for acme-fallback-server-url.", None, PATH
+    )
+    acme_fallback_eab_kid: str | None = _option(
+        "As eab-kid, for acme-fallback-server-url.", None, TEXT
+    )
+    acme_fallback_server_url: str | None = _option(
+        "The directory of a second ACME server, for when the first one does not answer or says "
+        "that we ask too often. It is not asked for what the first one refuses, nor when "
+        "acme-server-url is not the one of the same place. The built-in ACME client alone knows "
+        "it.",
+        None,
+        URL,
     )
     acme_profile: str | None = _option(
         "The profile to ask the CA for: the kind of certificate, such as shortlived or tlsserver "
@@ -214,7 +149,7 @@ class Settings:
         "The HMAC key that the CA gave with eab-kid, in base64url. Better in a file of its own: "
         "eab-hmac-key-file.",
         None,
-        TEXT,
+        SECRET,
     )
     eab_hmac_key_file: str | None = _option(
         "The file that holds the HMAC key that the CA gave with eab-kid.", None, PATH
@@ -290,6 +225,14 @@ class Settings:
         None,
         kinds.CHAIN,
         client_may_set=True,
+    )
+    replaces: str | None = _option(
+        "The certificate that the new one is to replace, for the CA's planning: its "
+        "certificate-id as get renewal-info prints it. The built-in ACME client alone knows it.",
+        None,
+        kinds.CERTIFICATE_ID,
+        client_may_set=True,
+        in_file=False,
     )
     skip_acme_server_cert_verify: bool = _option(
         "Do not verify the ACME server's TLS certificate. For tests only.", default=False, kind=FLAG

@@ -109,6 +109,13 @@ def _word(value: object) -> str:
     return text
 
 
+def _certificate_id(value: object) -> str:
+    text = _text(value)
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}\.[A-Za-z0-9_-]{1,100}", text):
+        raise ValueError
+    return text
+
+
 def _facility(value: object) -> str:
     text = _text(value).upper()
     if not re.fullmatch(r"LOG_[A-Z0-9]+", text):
@@ -137,5 +144,7 @@ FLAG = Kind("true or false", _flag)
 LEVEL = Kind("one of " + ", ".join(LOG_LEVELS), _level)
 KEYS = Kind("a list of " + ", ".join(KEY_TYPES), _key_types)
 CHAIN = Kind("the name of a chain, such as ISRG_Root_X1", _chain_name)
+SECRET = Kind("text that is nobody's business", _text)
+CERTIFICATE_ID = Kind("two words in base64url with a dot between them", _certificate_id)
 WORD = Kind("a word of letters, digits and ._-", _word)
 FACILITY = Kind("a facility of syslog, such as LOG_USER or LOG_LOCAL0", _facility)

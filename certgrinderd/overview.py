@@ -20,7 +20,8 @@ def for_admin(configuration: Configuration) -> str:
         f"# Certificates come through {engines.chosen(settings).reason}.",
     ]
     for name, value in settings.values().items():
-        line = f"{name}: {_yaml(value)}"
+        shown = MASK if OPTIONS[name].is_secret and value is not None else value
+        line = f"{name}: {_yaml(shown)}"
         if not OPTIONS[name].in_file:
             line = f"# {line}"
         lines.append(f"{line}  # {configuration.origins[name]}")

@@ -37,7 +37,8 @@ class Domainsets:
 def parse_domainsets(text: str) -> Domainsets:
     """Read "example.net;example.com,www.example.com".
 
-    Sets are separated by semicolons, the names of a set by commas. White space around names, empty
+    Sets are separated by semicolons, the names of a set by commas; an IP address is written
+    "ip:192.0.2.1" or "ip:2001:db8::1". White space around names, empty
     names and empty sets are passed over. A name that is none permits nothing and is reported; it
     takes nothing away from the names next to it.
 
@@ -52,7 +53,7 @@ def parse_domainsets(text: str) -> Domainsets:
             if not word:
                 continue
             try:
-                names.add(DnsName.parse(word))
+                names.add(DnsName.parse_permitted(word))
             except MalformedName as error:
                 ignored.append(f"in the domainsets: {error}; it permits nothing")
         if names:
@@ -78,10 +79,15 @@ def require_well_formed(requested: RequestedNames, *, max_names: int = MAX_NAMES
         raise MalformedInput(
             f"the CSR asks for {len(requested.names)} names: {max_names} are allowed"
         )
+    addresses = [name.address for name in requested.names if name.address is not None]
+    if len(addresses) == len(requested.names) and not requested.common_names:
+        return  # a CN holds a domain name, as a rule
     if len(requested.common_names) != 1:
         found = ", ".join(repr(name) for name in requested.common_names) or "none"
         raise MalformedInput(f"the CSR must have exactly one CN; it has {found}")
     (common_name,) = requested.common_names
+    if common_name in addresses:
+        return
     try:
         name = DnsName.parse(common_name)
     except MalformedName as error:

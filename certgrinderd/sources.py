@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from certgrinderd.config import LETS_ENCRYPT_STAGING, OPTIONS, Option, Settings
+from certgrinderd.config import LETS_ENCRYPT_STAGING, OPTIONS, Settings
 from certgrinderd.errors import ConfigurationError
 from certgrinderd.kinds import Value
+from certgrinderd.option import Option
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ def override(configuration: Configuration, source: Source) -> Configuration:
     """Let a source win over a configuration.
 
     `staging` and `debug` are other words for a value of `acme-server-url` and `log-level`: in one
-    source they beat it, and a later source's URL or level beats them.
+    source they beat it, and a later source's URL or level beats them. The fallback server belongs
+    to the URL that it was given with: it falls away with another one.
     """
     values = configuration.settings.values()
     given = dict(source.values)
@@ -60,6 +62,9 @@ def override(configuration: Configuration, source: Source) -> Configuration:
             given[target] = meaning
         elif target in given and values[switch]:
             given[switch] = False
+    url, fallback = values["acme-server-url"], values["acme-fallback-server-url"]
+    if fallback is not None and given.get("acme-server-url", url) != url:
+        given.setdefault("acme-fallback-server-url", None)
     return Configuration(
         Settings.from_values({**values, **given}),
         {**configuration.origins, **dict.fromkeys(given, source.name)},

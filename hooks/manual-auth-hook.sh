@@ -17,7 +17,8 @@
 #     _acme-challenge.$CERTBOT_DOMAIN CNAME $CERTBOT_DOMAIN.$ACMEZONE
 #
 # Given by the caller:
-#   CERTBOT_DOMAIN        the name being validated, without "*." (HTTP-01 and DNS-01)
+#   CERTBOT_DOMAIN        the name being validated, without "*." (HTTP-01 and DNS-01), or the IP
+#                         address (HTTP-01)
 #   CERTBOT_VALIDATION    the value to publish
 #   CERTBOT_TOKEN         HTTP-01 only: the name of the file
 #   WEBROOT               HTTP-01: the web server's folder, an absolute path; must exist
@@ -163,8 +164,9 @@ txt_record() {
 
 # challenge_file: checks; the path is in $file.
 challenge_file() {
-    # The domain names neither the folder nor the file, so it is checked for what it claims to be.
-    require_hostname CERTBOT_DOMAIN "$CERTBOT_DOMAIN" ''
+    # The domain names neither the folder nor the file, so it is checked for what it claims to be:
+    # a name or an IP address.
+    require_hostname CERTBOT_DOMAIN "$CERTBOT_DOMAIN" :
     require_base64url CERTBOT_TOKEN "$CERTBOT_TOKEN" ''
     require_base64url CERTBOT_VALIDATION "$CERTBOT_VALIDATION" .
     case $WEBROOT in

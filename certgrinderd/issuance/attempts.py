@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from datetime import datetime, timezone
 
@@ -9,9 +10,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from certgrinderd.config import Settings
-from certgrinderd.errors import ConfigurationError, IssuanceError, MalformedInput, UnexpectedChain
+from certgrinderd.errors import (
+    ConfigurationError,
+    IssuanceError,
+    MalformedInput,
+    UnexpectedChain,
+    Unreachable,
+)
 from certgrinderd.issuance import engines
-from certgrinderd.issuance.engines import Engine
 from certgrinderd.issuance.hooks import Challenge
 from certgrinderd.issuance.request import Request
 from certgrinderd.pki.certificates import parse_chain, require_chain_for
@@ -49,51 +55,89 @@ def obtain(
         raise ConfigurationError(
             "neither acme-zone (for DNS-01) nor web-root (for HTTP-01) is set: set one or both"
         )
-    request = Request.of(csr, requested)
-    with engines.opened(settings) as engine:
-        possible = _possible(enabled, requested, zone=settings.acme_zone)
-        pem, challenge = _first_success(engine, possible, request, settings)
+    possible = _possible(enabled, requested, zone=settings.acme_zone)
+    request = Request(csr, requested.names, settings.replaces)
+    pem, way = _from_first_server(possible, request, settings)
     chain = _checked(pem, csr, requested)
     names = ", ".join(map(str, requested.names))
-    logger.info("got a certificate for %s by %s: %s", names, challenge, _summary(chain))
+    logger.info("got a certificate for %s by %s: %s", names, way, _summary(chain))
     return b"".join(each.public_bytes(serialization.Encoding.PEM) for each in chain)
 
 
-def _first_success(
-    engine: Engine, possible: list[Challenge], request: Request, settings: Settings
-) -> tuple[bytes, Challenge]:
+def _from_first_server(
+    possible: list[Challenge], request: Request, settings: Settings
+) -> tuple[bytes, str]:
+    """Ask the CA, and the other one if the first can't answer now."""
+    fallback = _fallback(settings)
+    try:
+        return _by_first_challenge(possible, request, settings)
+    except Unreachable as error:
+        if fallback is None:
+            raise
+        logger.warning("%s: asking %s instead", error, fallback.acme_server_url)
+    # The other one does not know the certificate.
+    request = dataclasses.replace(request, replaces=None)
+    return _by_first_challenge(possible, request, fallback)
+
+
+def _fallback(settings: Settings) -> Settings | None:
+    """Settings for the second CA, if there is one: its URL and external account, no profile."""
+    if settings.acme_fallback_server_url is None:
+        return None
+    return dataclasses.replace(
+        settings,
+        acme_server_url=settings.acme_fallback_server_url,
+        eab_kid=settings.acme_fallback_eab_kid,
+        eab_hmac_key=settings.acme_fallback_eab_hmac_key,
+        eab_hmac_key_file=settings.acme_fallback_eab_hmac_key_file,
+        acme_profile=None,
+    )
+
+
+def _by_first_challenge(
+    possible: list[Challenge], request: Request, settings: Settings
+) -> tuple[bytes, str]:
+    """Return the chain and how it was got."""
     names = ", ".join(map(str, request.names))
     failures = []
-    for challenge in possible:
-        logger.info("trying %s for %s at %s", challenge, names, settings.acme_server_url)
-        others = (each for each in possible if each is not challenge)
-        try:
-            return engine.issue([challenge, *others], request), challenge
-        except IssuanceError as error:
-            logger.warning("%s failed: %s", challenge, error)
-            failures.append(f"{challenge}: {error}")
+    with engines.opened(settings) as engine:
+        for challenge in possible:
+            logger.info("trying %s for %s at %s", challenge, names, settings.acme_server_url)
+            others = (each for each in possible if each is not challenge)
+            try:
+                return engine.issue([challenge, *others], request), str(challenge)
+            except IssuanceError as error:
+                logger.warning("%s failed: %s", challenge, error)
+                failures.append(f"{challenge}: {error}")
     raise IssuanceError(f"no certificate for {names}: " + "; ".join(failures))
 
 
 def _possible(
     enabled: list[Challenge], requested: RequestedNames, *, zone: str | None
 ) -> list[Challenge]:
-    """Leave out what can't work: HTTP-01 for a wildcard, DNS-01 for a very long name.
+    """Leave out what can't work: HTTP-01 for a wildcard, DNS-01 for an address or very long name.
 
-    RFC 8555 sections 8.3 and 8.4; the CNAME of the latter leads to the name in our zone.
+    RFC 8555 sections 8.3 and 8.4, RFC 8738 section 7; the CNAME of a DNS-01 challenge leads to the
+    name in our zone.
     """
     wildcards = [name for name in requested.names if name.is_wildcard]
     too_long = [
         name for name in requested.names if _longest_challenge_name(name, zone) > LONGEST_NAME
     ]
     impossible = {Challenge.HTTP_01} if wildcards else set()
-    if too_long:
+    addresses = [name.address for name in requested.names if name.address is not None]
+    if too_long or addresses:
         impossible.add(Challenge.DNS_01)
     possible = [each for each in enabled if each not in impossible]
     if not possible and too_long and Challenge.DNS_01 in enabled:
         raise IssuanceError(
             f"{too_long[0]} is too long for DNS-01: with _acme-challenge before it or the zone "
             f"{zone} behind it, it would have over {LONGEST_NAME} characters"
+        )
+    if not possible and addresses:
+        raise IssuanceError(
+            f"{addresses[0]} needs HTTP-01, since DNS-01 cannot prove an address; "
+            + (f"and {wildcards[0]} needs DNS-01" if wildcards else "this server has no web-root")
         )
     if not possible:
         raise IssuanceError(

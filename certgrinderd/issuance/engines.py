@@ -18,6 +18,8 @@ from certgrinderd.issuance.request import Request
 from certgrinderd.system import files
 
 if TYPE_CHECKING:
+    from cryptography import x509
+
     from certgrinderd.issuance.acme_session import Session
 
 
@@ -90,6 +92,30 @@ def opened(settings: Settings) -> Iterator[Engine]:
     if chosen(settings).kind is Kind.CERTBOT:
         yield _Certbot(settings)
         return
+    with _session(settings) as session:
+        yield _Builtin(settings, session)
+
+
+def renewal_info(settings: Settings, certificate: x509.Certificate) -> str:
+    """Ask the CA when a certificate should be renewed, whatever engine is in force.
+
+    Returns:
+        Lines for people and programs; see renewal_info.ask.
+
+    Raises:
+        IssuanceError: The CA does not tell.
+        Unreachable: The CA does not answer.
+        ConfigurationError: A setting can't work.
+        MalformedInput: The certificate is not one of a CA.
+    """
+    from certgrinderd.issuance import renewal_info
+
+    with _session(settings) as session, _in_time(session, settings):
+        return renewal_info.ask(session, certificate)
+
+
+@contextlib.contextmanager
+def _session(settings: Settings) -> Iterator[Session]:
     # Not before: these make a request to another engine slower for nothing.
     from certgrinderd.issuance.acme_session import Session
     from certgrinderd.system import https
@@ -102,7 +128,21 @@ def opened(settings: Settings) -> Iterator[Engine]:
         environment=os.environ,
     ) as client:
         patience = Patience(settings.issuance_timeout)
-        yield _Builtin(settings, Session(settings.acme_server_url, client, patience))
+        yield Session(settings.acme_server_url, client, patience)
+
+
+@contextlib.contextmanager
+def _in_time(session: Session, settings: Settings) -> Iterator[None]:
+    """Give a task all of issuance-timeout, from now on."""
+    from certgrinderd.system.waiting import OutOfTime, Patience
+
+    session.patience = Patience(settings.issuance_timeout)
+    try:
+        yield
+    except OutOfTime as error:
+        raise IssuanceError(
+            f"it took longer than the {settings.issuance_timeout} seconds of issuance-timeout"
+        ) from error
 
 
 class _Certbot:
@@ -132,25 +172,12 @@ class _Builtin:
     def issue(self, preferred: Sequence[Challenge], request: Request) -> bytes:
         from certgrinderd.issuance import acme_client
 
-        with self._in_time():
+        with _in_time(self._session, self._settings):
             return acme_client.issue(self._session, self._settings, preferred, request)
 
     def describe_account(self) -> str:
         from certgrinderd.issuance import acme_account
 
-        with self._in_time():
+        with _in_time(self._session, self._settings):
             account = acme_account.find(self._session, self._settings)
             return acme_account.describe(self._session, account)
-
-    @contextlib.contextmanager
-    def _in_time(self) -> Iterator[None]:
-        from certgrinderd.system.waiting import OutOfTime, Patience
-
-        self._session.patience = Patience(self._settings.issuance_timeout)
-        try:
-            yield
-        except OutOfTime as error:
-            raise IssuanceError(
-                f"it took longer than the {self._settings.issuance_timeout} seconds of "
-                "issuance-timeout"
-            ) from error

@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
-from certgrinderd.pki.names import DnsName, RequestedNames
+from certgrinderd.pki.names import DnsName
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,6 @@ class Request:
     csr: x509.CertificateSigningRequest
     names: tuple[DnsName, ...]
     replaces: str | None = None
-
-    @classmethod
-    def of(cls, csr: x509.CertificateSigningRequest, requested: RequestedNames) -> Request:
-        """Put it together."""
-        return cls(csr, requested.names)
 
     @property
     def csr_pem(self) -> bytes:
@@ -49,4 +44,9 @@ class Request:
     @property
     def identifiers(self) -> list[dict[str, str]]:
         """The names as an order has them (RFC 8555 section 7.1.3)."""
-        return [{"type": "dns", "value": name.ascii} for name in self.names]
+        return [
+            {"type": "ip", "value": name.address}
+            if name.address is not None
+            else {"type": "dns", "value": name.ascii}
+            for name in self.names
+        ]

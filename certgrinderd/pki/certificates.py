@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -77,7 +78,7 @@ def names_of(certificate: x509.Certificate) -> list[x509.GeneralName]:
 
 
 def host_names_of(certificate: x509.Certificate) -> list[DnsName]:
-    """Return the host names that a certificate is for; a CN next to them is not looked at.
+    """Return the names that a certificate is for; a CN next to them is not looked at.
 
     Raises:
         MalformedInput: It has names of another kind, or some that can't be read.
@@ -86,13 +87,16 @@ def host_names_of(certificate: x509.Certificate) -> list[DnsName]:
         names = names_of(certificate)
     except (ValueError, x509.UnsupportedGeneralNameType) as error:
         raise MalformedInput(f"the certificate's names cannot be read: {error}") from error
+    found = []
     for name in names:
-        if not isinstance(name, x509.DNSName):
+        known = _name(name)
+        if known is None:
             raise MalformedInput(
                 f"the certificate has a name of the kind {type(name).__name__}: expected host "
-                "names (DNSName) alone"
+                "names (DNSName) and IP addresses alone"
             )
-    return [DnsName.parse(name.value) for name in names]
+        found.append(known)
+    return found
 
 
 def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
@@ -172,17 +176,32 @@ def require_chain_for(
 def _require_names(leaf: x509.Certificate, names: Sequence[DnsName]) -> None:
     try:
         found = names_of(leaf)
-        have = {DnsName.parse(name.value) for name in found if isinstance(name, x509.DNSName)}
+        known = [name for name in map(_name, found) if name is not None]
     except (ValueError, MalformedName) as error:
         raise UnexpectedChain(
             f"the CA's certificate has names that can't be read: {error}"
         ) from error
-    others = [type(name).__name__ for name in found if not isinstance(name, x509.DNSName)]
-    if have != set(names) or others:
-        shown = ", ".join([*sorted(map(str, have)), *others]) or "no names"
+    others = [type(name).__name__ for name in found if _name(name) is None]
+    if set(known) != set(names) or others:
+        shown = ", ".join([*sorted(map(str, set(known))), *others]) or "no names"
         raise UnexpectedChain(
             f"the CA's certificate is for {shown}, which is not what was requested"
         )
+
+
+def _name(name: x509.GeneralName) -> DnsName | None:
+    """A name as we handle it, or None for one of another kind.
+
+    Raises:
+        MalformedName: It is a domain name, and not a valid one.
+    """
+    if isinstance(name, x509.DNSName):
+        return DnsName.parse(name.value)
+    if isinstance(name, x509.IPAddress) and isinstance(
+        name.value, (ipaddress.IPv4Address, ipaddress.IPv6Address)
+    ):
+        return DnsName.of_address(name.value)
+    return None
 
 
 def spki(key: CertificatePublicKeyTypes) -> bytes:

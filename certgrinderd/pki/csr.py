@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import warnings
 from collections.abc import Collection
 
@@ -168,10 +169,15 @@ def _require_plain_string(subject: bytes, value: bytes) -> None:
 def _alternative_names(csr: x509.CertificateSigningRequest) -> list[DnsName]:
     names = []
     for name in extensions.alternative_names(csr):
+        if isinstance(name, x509.IPAddress) and isinstance(
+            name.value, (ipaddress.IPv4Address, ipaddress.IPv6Address)
+        ):
+            names.append(DnsName.of_address(name.value))
+            continue
         if not isinstance(name, x509.DNSName):
             raise MalformedInput(
                 f"the CSR asks for a subject alternative name of the kind {type(name).__name__}: "
-                "only host names (DNSName) are possible"
+                "only host names (DNSName) and IP addresses are possible"
             )
         if not name.value.isascii():
             raise MalformedInput(_not_ascii(name.value, what="name"))

@@ -1,12 +1,16 @@
-"""Host names in one form only, so that equal names are equal values."""
+"""Names in one form only, so that equal names are equal values."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from certgrinderd.errors import MalformedInput
 from certgrinderd.text import cut, printable, quoted
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv6Address
 
 LONGEST_NAME = 253
 LONGEST_LABEL = 63
@@ -19,16 +23,48 @@ class MalformedName(MalformedInput):
     """Not a name that a public CA could certify."""
 
 
+_ADDRESS = "ip:"
+
+
 @dataclass(frozen=True, order=True)
 class DnsName:
-    """A domain name as it stands in a certificate; made by `parse`.
+    """A name as it stands in a certificate: a domain name, made by `parse`, or an IP address.
 
     Attributes:
         ascii: A-labels in lower case, without a trailing dot: "xn--plse-gra.example" or
-            "*.example.com".
+            "*.example.com". For an IP address "ip:192.0.2.1", which no domain name can be.
     """
 
     ascii: str
+
+    @classmethod
+    def of_address(cls, address: IPv4Address | IPv6Address) -> DnsName:
+        """Name an IP address (RFC 8738)."""
+        return cls(f"{_ADDRESS}{address.compressed}")
+
+    @classmethod
+    def parse_permitted(cls, text: str) -> DnsName:
+        """Read a name of a domainset: like `parse`, and "ip:192.0.2.1" or "ip:2001:db8::1" too.
+
+        Raises:
+            MalformedName: It is no such name.
+        """
+        if text[: len(_ADDRESS)].lower() != _ADDRESS:
+            return cls.parse(text)
+        from ipaddress import ip_address
+
+        try:
+            address = ip_address(text[len(_ADDRESS) :])
+        except ValueError:
+            raise MalformedName(f"{quoted(text)} is not an IP address") from None
+        if getattr(address, "scope_id", None) is not None:
+            raise MalformedName(f"{quoted(text)} has a zone, which no certificate can name")
+        return cls.of_address(address)
+
+    @property
+    def address(self) -> str | None:
+        """The IP address, or None for a domain name."""
+        return self.ascii[len(_ADDRESS) :] if self.ascii.startswith(_ADDRESS) else None
 
     @classmethod
     def parse(cls, text: str) -> DnsName:
@@ -125,7 +161,7 @@ class RequestedNames:
 
     Attributes:
         common_names: The values of all commonName attributes of the subject, as they stand there.
-        subject_alternative_names: The dNSNames, in their order, duplicates included.
+        subject_alternative_names: The names, in their order, duplicates included.
     """
 
     common_names: tuple[str, ...]

@@ -211,6 +211,8 @@ def _exchange(
     data = response.read(LARGEST_BODY + 1)
     if len(data) > LARGEST_BODY:
         raise http.client.HTTPException(f"more than {LARGEST_BODY} bytes")
+    if response.length:  # what read() would notice if it had no limit
+        raise http.client.IncompleteRead(data, response.length)
     if not response.isclosed():
         response.close()
         connection.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -10,8 +12,10 @@ import pytest
 from tests.testbed.host import Host
 from tests.testbed.named import Named
 from tests.testbed.nginx import Nginx
+from tests.testbed.orders import StartPebble
 from tests.testbed.pebble import Pebble
 from tests.testbed.server import MissingProgramError, Server
+from tests.testbed.service import Service
 from tests.testbed.sshd import Sshd
 
 AnyServer = TypeVar("AnyServer", bound=Server)
@@ -68,6 +72,31 @@ def sshd() -> Iterator[Sshd]:
 def host() -> Iterator[Host]:
     """A host with users, /etc and /tmp of its own; the same one for all tests of a file."""
     yield from _serve(Host)
+
+
+@pytest.fixture
+def builtin(  # noqa: PLR0917 - the parts of the test bed
+    pyz: Path, sshd: Sshd, calm_pebble: Pebble, named: Named, nginx: Nginx, tmp_path: Path
+) -> Service:
+    """An installation with the built-in ACME client and both challenges."""
+    return Service(pyz, sshd, calm_pebble, named, nginx, tmp_path)
+
+
+@pytest.fixture
+def start_pebble(builtin: Service, named: Named, nginx: Nginx) -> Iterator[StartPebble]:
+    """Start a CA with PEBBLE_… settings, and make it that installation's."""
+    with ExitStack() as stack:
+
+        def start(**env: str) -> Pebble:
+            variables = {f"PEBBLE_{name}": value for name, value in env.items()}
+            pebble = stack.enter_context(
+                Pebble(dns_server=named.address, http_port=nginx.port, env=variables)
+            )
+            builtin.environment["REQUESTS_CA_BUNDLE"] = str(pebble.ca_file)
+            builtin.configure(acme_server_url=pebble.directory_url)
+            return pebble
+
+        yield start
 
 
 @pytest.hookimpl(wrapper=True)

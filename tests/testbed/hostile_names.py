@@ -94,7 +94,7 @@ CASES = [
         "more names than allowed", csr(*HUNDRED), "101 names: 100 are allowed", csr(*HUNDRED[:100])
     ),
     # Names that are not host names.
-    late("IP address", csr(A, der.tlv(0x87, b"\x7f\0\0\1")), KIND.format("IPAddress")),
+    late("IP address", csr(A, der.tlv(0x87, b"\x7f\0\0\1")), "may not have ip:127.0.0.1"),
     late("email address", csr(A, der.tlv(0x81, b"root@a")), KIND.format("RFC822Name")),
     late("URI", csr(A, der.tlv(0x86, b"https://a/")), KIND.format("UniformResourceIdentifier")),
     late("registered ID", csr(A, der.tlv(0x88, b"\x2a\x03")), KIND.format("RegisteredID")),

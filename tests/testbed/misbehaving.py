@@ -53,6 +53,7 @@ class MisbehavingServer:
 
     Attributes:
         answers: What to answer at which path; a callable is asked each time.
+        otherwise: What to answer elsewhere.
         requests: What was asked.
         ended: Set at the end, for answers that wait.
     """
@@ -60,6 +61,7 @@ class MisbehavingServer:
     def __init__(self, host: str = "127.0.0.1", *, tls: ssl.SSLContext | None = None) -> None:
         """Prepare a server on a free port."""
         self.answers: dict[str, Answer | Callable[[Request], Answer]] = {}
+        self.otherwise: Answer | Callable[[Request], Answer] = Answer(b"nothing here", 404)
         self.requests: list[Request] = []
         self.ended = threading.Event()
         outer = self
@@ -71,7 +73,7 @@ class MisbehavingServer:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 request = Request(self.command, self.path, dict(self.headers), body)
                 outer.requests.append(request)
-                found = outer.answers.get(self.path, Answer(b"nothing here", 404))
+                found = outer.answers.get(self.path, outer.otherwise)
                 answer = found(request) if callable(found) else found
                 self.close_connection = True
                 if answer.send is not None:
@@ -85,7 +87,7 @@ class MisbehavingServer:
                 self.end_headers()
                 self.wfile.write(answer.body)
 
-            do_GET = do_POST = _answer  # noqa: N815 - the names are the class's
+            do_GET = do_HEAD = do_POST = _answer  # noqa: N815 - the names are the class's
 
             def log_message(self, *_: object) -> None:
                 """Nothing on standard error: `requests` has it all."""

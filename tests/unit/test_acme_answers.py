@@ -71,7 +71,7 @@ class Client:
         place = account_store.folder_for(folder / "config", FakeSession.directory_url)
         account_store.save(place, AccountKey.generate(), f"{CA}/account")
         csr = make_csr(["a.example", "*.b.example"]).csr
-        self.request = Request.of(csr, requested_names(csr))
+        self.request = Request(csr, requested_names(csr).names)
 
     def ask(self, authorization: dict[str, Any]) -> str:
         """Ask, and return how it failed."""

@@ -112,6 +112,7 @@ def test_options_for_clients() -> None:
     """The list of what clients may set is short, and a change of it is seen here."""
     opened = {name for name, option in OPTIONS.items() if option.client_may_set}
     assert opened == {
-        *("acme-server-url", "chain-length", "debug", "log-level", "preferred-chain", "staging"),
+        *("acme-server-url", "chain-length", "debug", "log-level", "preferred-chain"),
+        *("replaces", "staging"),
     }
     require_client_options([flag for name in opened for flag in OPTIONS[name].flags])

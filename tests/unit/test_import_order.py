@@ -24,6 +24,7 @@ LAYERS = (
     ("arguments", "boundary"),
     ("sources",),
     ("config",),
+    ("option",),
     ("kinds",),
     ("key_lines",),
     ("authorized_keys", "sudoers"),

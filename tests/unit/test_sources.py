@@ -16,6 +16,7 @@ from certgrinderd.sources import Source, from_mapping, from_yaml, merge
 
 # A value of each kind that is not the default, as YAML has it.
 OTHER_VALUES: dict[str, object] = {
+    "acme-fallback-server-url": "https://other.example/directory",
     "acme-profile": "shortlived",
     "acme-server-url": "https://ca.example/directory",
     "allow-key-types": ["ecdsa", "ed25519"],
@@ -23,6 +24,7 @@ OTHER_VALUES: dict[str, object] = {
     "client-acme-servers": ["https://a.example/dir", "https://b.example/dir"],
     "log-level": "WARNING",
     "preferred-chain": "ISRG_Root_X1",
+    "replaces": "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE",
     "syslog-facility": "LOG_LOCAL0",
 }
 
