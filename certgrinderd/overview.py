@@ -9,7 +9,7 @@ from certgrinderd.issuance.attempts import challenges
 from certgrinderd.kinds import Value
 from certgrinderd.policy import Domainsets
 from certgrinderd.sources import Configuration
-from certgrinderd.text import masked
+from certgrinderd.text import MASK, masked
 
 
 def for_admin(configuration: Configuration) -> str:

@@ -214,6 +214,21 @@ def test_shown_configuration_can_be_fed_back(capsys: pytest.CaptureFixture[str])
     assert json.dumps(again.conf)
 
 
+def test_shown_configuration_has_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither as an option of its own nor inside a command line."""
+    Certgrinderd(
+        {
+            "eab-kid": "key-1",
+            "eab-hmac-key": "c2VjcmV0",
+            "certbot-command": "/bin/certbot --eab-hmac-key c2VjcmV0 --eab-hmac-key=c2VjcmV0",
+        }
+    ).show_configuration_command()
+    text = capsys.readouterr().out
+    assert "c2VjcmV0" not in text
+    assert "eab-hmac-key: ********" in text or "eab-hmac-key: '********'" in text
+    assert "eab-kid: key-1  # userconfig" in text
+
+
 def test_verify_signature_knows_the_keys_of_cas() -> None:
     """RSA, elliptic and Edwards curves: the right signature and no other."""
     payload, sha256 = b"payload", hashes.SHA256()
