@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from certgrinderd.arguments import COMMANDS, Argument, Command
+from certgrinderd.commands import COMMANDS, Argument, Command
 from certgrinderd.config import OPTIONS
 from certgrinderd.errors import CertgrinderdError
 from certgrinderd.kinds import Value

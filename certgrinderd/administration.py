@@ -9,18 +9,17 @@ import pwd
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from certgrinderd.config import Settings
+from certgrinderd.config import LETS_ENCRYPT, Settings
 from certgrinderd.errors import ConfigurationError, IssuanceError, UsageError
 from certgrinderd.system import files
 from certgrinderd.system.given import read_given
 
 if TYPE_CHECKING:
     from certgrinderd import key_lines
-    from certgrinderd.sudoers import SudoCommand
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +31,7 @@ _SSHD_SECONDS = 30.0
 
 
 def show_sudoers(settings: Settings, arguments: Mapping[str, Any]) -> str:
-    """Return the file for sudoers.d that lets the user run certbot-command as certgrinderd does.
+    """Return the file for sudoers.d that lets the user do what certgrinderd does by sudo.
 
     Raises:
         ConfigurationError: No rule is needed, or none would be safe or work.
@@ -42,6 +41,8 @@ def show_sudoers(settings: Settings, arguments: Mapping[str, Any]) -> str:
     from certgrinderd.issuance.attempts import challenges
 
     user = sudoers.require_user(arguments["user"])
+    if settings.acme_client_command is not None:
+        return _acme_client_rule(user, settings)
     rules = []
     for name, command, optional in _certbot_commands(settings):
         parsed = sudoers.parse_command(command, named="certbot-command")
@@ -50,7 +51,9 @@ def show_sudoers(settings: Settings, arguments: Mapping[str, Any]) -> str:
                 f"certbot-command runs Certbot as {parsed.run_as}, but only root can enter the "
                 "private folder that the request is in: leave -u out"
             )
-        _require_unchangeable(user, parsed, settings)
+        words = [word for word in parsed.arguments if sudoers.FOLDER not in word]
+        paths = {parsed.program, _HOOKS_CONF, settings.web_root or "/", *_hook_paths(words)}
+        _require_unchangeable(user, paths)
         pattern = sudoers.expression(
             parsed.arguments, optional=optional, folder=files.PRIVATE_NAME, named=name
         )
@@ -59,6 +62,35 @@ def show_sudoers(settings: Settings, arguments: Mapping[str, Any]) -> str:
         challenge.variable: str(challenge.place(settings)) for challenge in challenges(settings)
     }
     return sudoers.render(user, rules, variables)
+
+
+def _acme_client_rule(user: str, settings: Settings) -> str:
+    from certgrinderd import sudoers
+
+    command = shlex.split(settings.acme_client_command or "")
+    parsed = sudoers.parse_command(command, named="acme-client-command")
+    if parsed.run_as in ("root", user):
+        raise ConfigurationError(
+            f"acme-client-command runs as {parsed.run_as}: give sudo a user of its own by -u"
+        )
+    servers = [url for url in settings.client_servers if url != LETS_ENCRYPT]
+    pattern = sudoers.acme_side_expression(parsed.arguments, servers=servers)
+    _require_unchangeable(user, {parsed.program, parsed.arguments[2]})
+    return sudoers.render(user, [(parsed, pattern)], {})
+
+
+def _hook_paths(words: Iterable[str]) -> set[str]:
+    """Paths among words of a command line; a hook is a command line in one word."""
+    from certgrinderd.issuance import certbot
+
+    paths = {part for word in words for part in shlex.split(word) if part.startswith("/")}
+    package = Path(__file__).resolve().parent
+    if certbot.own_archive() and any(Path(path).is_relative_to(package) for path in paths):
+        raise ConfigurationError(
+            "the hooks are those inside the program, which each user unpacks into a folder of its "
+            "own: put the folder hooks/ next to the program, or set auth-hook and cleanup-hook"
+        )
+    return paths
 
 
 def _certbot_commands(settings: Settings) -> Iterator[tuple[str, list[str], list[str]]]:
@@ -92,16 +124,13 @@ def _certbot_commands(settings: Settings) -> Iterator[tuple[str, list[str], list
         yield f"show acmeaccount at {server}", certbot.show_account_command(plain), []
 
 
-def _require_unchangeable(user: str, command: SudoCommand, settings: Settings) -> None:
-    """Require that the user can change nothing of what root is made to run, read or write into.
+def _require_unchangeable(user: str, paths: Iterable[str]) -> None:
+    """Require that the user can change nothing of what another user is made to run, read or write.
 
     Raises:
-        ConfigurationError: It could, and would be root by that.
+        ConfigurationError: It could, and would have that user's rights.
         UsageError: There is no such user, or it is root.
     """
-    from certgrinderd import sudoers
-    from certgrinderd.issuance import certbot
-
     try:
         account = pwd.getpwnam(user)
     except KeyError:
@@ -109,22 +138,12 @@ def _require_unchangeable(user: str, command: SudoCommand, settings: Settings) -
     if account.pw_uid == 0:
         raise UsageError("root needs no rule: name the user that clients log in as by --user")
     groups = os.getgrouplist(user, account.pw_gid)
-    words = [word for word in command.arguments if sudoers.FOLDER not in word]
-    # A hook is a command line in one word.
-    paths = {part for word in words for part in shlex.split(word) if part.startswith("/")}
-    package = Path(__file__).resolve().parent
-    if certbot.own_archive() and any(Path(path).is_relative_to(package) for path in paths):
-        raise ConfigurationError(
-            "the hooks are those inside the program, which each user unpacks into a folder of its "
-            "own: put the folder hooks/ next to the program, or set auth-hook and cleanup-hook"
-        )
-    paths |= {command.program, _HOOKS_CONF, settings.web_root or "/"}
     for path in sorted(paths):
         part = files.changeable_part(path, uid=account.pw_uid, gids=groups)
         if part is not None:
             raise ConfigurationError(
-                f"{user} can change {part}, and with it what root does with {path}: let it belong "
-                "to root, with no right to write for others"
+                f"{user} can change {part}, and with it what another user does with {path}: let it "
+                "belong to root, with no right to write for others"
             )
 
 

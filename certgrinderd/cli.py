@@ -121,12 +121,16 @@ def _run_configured(request: _Request) -> None:
 
     logging.captureWarnings(True)  # noqa: FBT003 - its only argument; to stderr they go unformatted
     configuration = _configuration(request)
-    server = Certgrinderd.for_request(configuration, is_client=request.is_client)
     command = request.parsed.command
+    is_client = request.is_client or command == ("acme-client",)
+    server = Certgrinderd.for_request(configuration, is_client=is_client)
     if request.is_client:
         _log_request(command)
     if command == ("certbot",):
         _run_certbot(configuration, request.parsed.rest)
+        return
+    if command == ("acme-client",):
+        _run_acme_side(configuration, **request.parsed.arguments)
         return
     if command in administration.COMMANDS:
         text = administration.COMMANDS[command](configuration.settings, request.parsed.arguments)
@@ -158,6 +162,14 @@ def _log_request(command: tuple[str, ...]) -> None:
 def _configuration(request: _Request) -> Configuration:
     from certgrinderd import sources
 
+    if request.parsed.command == ("acme-client",):
+        from certgrinderd import acme_side
+
+        path, options = acme_side.take_apart(request.parsed.values)
+        admins = sources.merge(_configuration_file(path))
+        words = arguments.Parsed((), options)
+        _require_permitted_server(admins, words)
+        return sources.override(admins, sources.Source("client", words.values))
     if request.admin is None:
         return _admin_configuration(request.parsed)
     admins = _admin_configuration(request.admin)
@@ -205,6 +217,18 @@ def _run_certbot(configuration: Configuration, words: Sequence[str]) -> None:
     status = certbot.run_own(configuration.settings, words)
     if status:
         raise SystemExit(status)
+
+
+def _run_acme_side(configuration: Configuration, *, show_account: bool) -> None:
+    from certgrinderd import acme_side
+
+    acme_side.clean_environment(os.environ)
+    if show_account:
+        answer = acme_side.describe_account(configuration.settings).encode()
+    else:
+        answer = acme_side.chain_for_request(configuration.settings, sys.stdin.fileno())
+    sys.stdout.buffer.write(answer)
+    sys.stdout.buffer.flush()
 
 
 def _log_end(words: boundary.Words, level: str, message: str, *, refused: bool = False) -> None:

@@ -28,6 +28,12 @@ class Settings:
         None,
         PATH,
     )
+    acme_client_command: str | None = _option(
+        "A program that gets certificates as another user, in place of certbot-command: by sudo "
+        "`certgrinderd acme-client`, or any other one that reads a CSR and prints the chain.",
+        None,
+        COMMAND,
+    )
     acme_email: str | None = _option(
         "The email address for the ACME account; several are separated by commas. Certbot uses it "
         "only when it makes the account, the built-in ACME client also tells the CA a new one.",

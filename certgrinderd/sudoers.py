@@ -21,7 +21,8 @@ FOLDER = "\x01"
 CHAIN = "\x02"
 
 # A name of a chain, of words that can't be taken for options: kinds.CHAIN without " -".
-_CHAIN_PATTERN = "[A-Za-z0-9][A-Za-z0-9._()'-]*( [A-Za-z0-9(][A-Za-z0-9._()'-]*)*"
+_CHAIN_WORD = "[A-Za-z0-9][A-Za-z0-9._()'-]*"
+_CHAIN_PATTERN = f"{_CHAIN_WORD}( [A-Za-z0-9(][A-Za-z0-9._()'-]*)*"
 # The caller's PATH must not decide which programs run; not every system has a default for this.
 _SECURE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -112,14 +113,48 @@ def expression(
     text = _escaped(" ".join(arguments), patterns)
     if optional:
         text += f"({_escaped(''.join(f' {word}' for word in optional), patterns)})?"
-    text = f"^{text}$"
+    return _bounded(
+        f"^{text}$",
+        named=named,
+        hint=": use shorter paths for hooks and temp-dir, or give Certbot its folders and the "
+        "email address by /etc/letsencrypt/cli.ini",
+    )
+
+
+def _bounded(text: str, *, named: str, hint: str = "") -> str:
     if len(text) > LONGEST_EXPRESSION:
         raise ConfigurationError(
             f"the rule for {named} would have an expression of {len(text)} characters, and sudo "
-            f"matches {LONGEST_EXPRESSION} at most: use shorter paths for hooks and temp-dir, or "
-            "give Certbot its folders and the email address by /etc/letsencrypt/cli.ini"
+            f"matches {LONGEST_EXPRESSION} at most{hint}"
         )
     return text
+
+
+def acme_side_expression(arguments: Sequence[str], *, servers: Iterable[str]) -> str:
+    """Write a regular expression for acme-client-command with the options that may follow.
+
+    Args:
+        arguments: What stands in the setting: "acme-client", "--config-file" and its path.
+        servers: The URLs that --acme-server-url may name.
+
+    Raises:
+        ConfigurationError: The setting has other arguments, or they can't be written in sudoers.
+    """
+    if list(arguments[:2]) != ["acme-client", "--config-file"] or len(arguments) != 3:  # noqa: PLR2004
+        raise ConfigurationError(
+            "acme-client-command: a rule can be made for `PROGRAM acme-client --config-file FILE`, "
+            f"not with the arguments {' '.join(arguments)!r}"
+        )
+    urls = "|".join(_literal(url) for url in servers)
+    # In the order in which acme_pipe.words passes them on; show acmeaccount adds the last one.
+    options = (
+        *(" --staging", f" --acme-server-url ({urls})" if urls else ""),
+        *(f" --preferred-chain {_CHAIN_WORD}", " --chain-length [0-9]{1,2}"),
+        " --replaces [A-Za-z0-9_-]{1,100}\\.[A-Za-z0-9_-]{1,100}",
+        *(" --log-level [A-Z]{4,8}", " --show-account"),
+    )
+    text = _literal(" ".join(arguments)) + "".join(f"({each})?" for each in options if each)
+    return _bounded(f"^{text}$", named="acme-client-command")
 
 
 def _escaped(text: str, patterns: Mapping[str, str]) -> str:

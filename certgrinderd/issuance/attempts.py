@@ -50,24 +50,28 @@ def obtain(
         IssuanceError: No challenge led to a certificate.
         Temporary: Later there may be one.
     """
-    enabled = challenges(settings)
-    if not enabled:
-        raise ConfigurationError(
-            "neither acme-zone (for DNS-01) nor web-root (for HTTP-01) is set: set one or both"
-        )
-    possible = _possible(enabled, requested, zone=settings.acme_zone)
     request = Request(csr, requested.names, settings.replaces)
-    pem, way = _from_first_server(possible, request, settings)
+    if engines.chosen(settings).kind is engines.Kind.OTHER_USER:
+        with engines.opened(settings) as engine:
+            pem, way = engine.issue([], request), "acme-client-command"
+    else:
+        pem, way = _by_ourselves(request, requested, settings)
     chain = _checked(pem, csr, requested)
     names = ", ".join(map(str, requested.names))
     logger.info("got a certificate for %s by %s: %s", names, way, _summary(chain))
     return b"".join(each.public_bytes(serialization.Encoding.PEM) for each in chain)
 
 
-def _from_first_server(
-    possible: list[Challenge], request: Request, settings: Settings
+def _by_ourselves(
+    request: Request, requested: RequestedNames, settings: Settings
 ) -> tuple[bytes, str]:
     """Ask the CA, and the other one if the first can't answer now."""
+    enabled = challenges(settings)
+    if not enabled:
+        raise ConfigurationError(
+            "neither acme-zone (for DNS-01) nor web-root (for HTTP-01) is set: set one or both"
+        )
+    possible = _possible(enabled, requested, zone=settings.acme_zone)
     fallback = _fallback(settings)
     try:
         return _by_first_challenge(possible, request, settings)

@@ -28,6 +28,7 @@ class Kind(enum.Enum):
 
     BUILTIN = "the ACME client inside certgrinderd"
     CERTBOT = "Certbot"
+    OTHER_USER = "a program that runs as another user"
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,9 @@ class Engine(Protocol):
 
 def chosen(settings: Settings) -> Choice:
     """Tell which engine is in force."""
+    if settings.acme_client_command is not None:
+        program = settings.acme_client_command
+        return Choice(Kind.OTHER_USER, f"{program}, as acme-client-command says")
     if settings.certbot_command == BUILTIN:
         return Choice(Kind.BUILTIN, f"{Kind.BUILTIN.value}, as certbot-command says")
     missing = certbot.missing_programs(settings)
@@ -89,8 +93,9 @@ def opened(settings: Settings) -> Iterator[Engine]:
     Raises:
         ConfigurationError: A setting can't work.
     """
-    if chosen(settings).kind is Kind.CERTBOT:
-        yield _Certbot(settings)
+    kind = chosen(settings).kind
+    if kind is not Kind.BUILTIN:
+        yield _Certbot(settings) if kind is Kind.CERTBOT else _OtherUser(settings)
         return
     with _session(settings) as session:
         yield _Builtin(settings, session)
@@ -162,6 +167,22 @@ class _Certbot:
 
     def describe_account(self) -> str:
         return certbot.show_account(self._settings)
+
+
+class _OtherUser:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def issue(self, preferred: Sequence[Challenge], request: Request) -> bytes:
+        from certgrinderd.issuance import acme_pipe
+
+        del preferred  # the other side has its own
+        return acme_pipe.issue(self._settings, request.csr_pem)
+
+    def describe_account(self) -> str:
+        from certgrinderd.issuance import acme_pipe
+
+        return acme_pipe.describe_account(self._settings)
 
 
 class _Builtin:

@@ -48,6 +48,7 @@ def run(
     umask: int = 0o077,
     stdin: bytes = b"",
     check: Callable[[], None] = require_client,
+    hang_up: bool = False,
 ) -> None:
     """Run a program, without a shell, until it ends.
 
@@ -65,6 +66,8 @@ def run(
         umask: Its file mode creation mask.
         stdin: What it can read on standard input.
         check: Called while it runs; what it raises ends the program.
+        hang_up: Whether to close its standard output when no signal can reach it; for a program
+            that takes that for a sign to end.
 
     Raises:
         ProgramFailed: See there.
@@ -77,10 +80,10 @@ def run(
         try:
             relay.until(lambda: process.poll() is not None, deadline=time.monotonic() + timeout)
         except TimeoutError:
-            _end(process, relay)
+            _end(process, relay, hang_up=hang_up)
             raise ProgramFailed(f"{name} took longer than {timeout:g} seconds") from None
         except BaseException:
-            _end(process, relay)
+            _end(process, relay, hang_up=hang_up)
             raise
     if process.returncode:
         status = process.returncode
@@ -167,6 +170,14 @@ class _Relay:
             sink = _Bytes(to) if isinstance(to, bytearray) else _Lines(to)
             self._selector.register(stream, selectors.EVENT_READ, sink)
 
+    def drop(self, stream: IO[bytes] | None) -> None:
+        """Close a pipe: its program notices."""
+        if stream is not None and stream in self._streams:
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(stream)
+            self._streams.remove(stream)
+            stream.close()
+
     def until(self, has_ended: Callable[[], bool], *, deadline: float) -> None:
         """Pass on what comes until the program has ended and nothing more is in the pipes.
 
@@ -199,15 +210,19 @@ class _Relay:
         return bool(ready)
 
 
-def _end(process: subprocess.Popen[bytes], relay: _Relay) -> None:
+def _end(process: subprocess.Popen[bytes], relay: _Relay, *, hang_up: bool) -> None:
     """Ask the program to end, give it time, and then end all that it started.
 
     A second signal to us cuts the time short.
     """
     # The program alone: it knows best what to do with those that it started. One that another user
     # runs (sudo) may be out of our reach: it is waited for as long, ends by itself and cleans up.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        process.send_signal(signal.SIGTERM)
+    with contextlib.suppress(ProcessLookupError):
+        try:
+            process.send_signal(signal.SIGTERM)
+        except PermissionError:
+            if hang_up:
+                relay.drop(process.stdout)
     deadline = time.monotonic() + GRACE_SECONDS
     try:
         while process.poll() is None and time.monotonic() < deadline:

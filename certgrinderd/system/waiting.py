@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from certgrinderd.errors import Interrupted
 from certgrinderd.system.hangup import require_client
@@ -111,46 +111,73 @@ def each(
     """
     if at_once == 1 or len(items) <= 1:
         return [function(item) for item in items]
-    results: dict[int, Result] = {}
-    failures: list[BaseException] = []
-    waiting = iter(enumerate(items))
-    lock = threading.Lock()
-
-    def work() -> None:
-        while True:
-            with lock:
-                number, item = next(waiting, (-1, None)) if not failures else (-1, None)
-            if number < 0:
-                return
-            try:
-                results[number] = function(item)  # type: ignore[arg-type]
-            except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
-                with lock:
-                    failures.append(error)
-
-    threads = [threading.Thread(target=work, daemon=True) for _ in items[:at_once]]
+    crew = _Crew(function, items)
+    threads = [threading.Thread(target=crew.work, daemon=True) for _ in items[:at_once]]
     try:
         for thread in threads:
             thread.start()
-        _join(threads)
+        crew.wait(lambda: crew.ended == len(threads))
     except BaseException:
         patience.stop()
         with undisturbed():
-            with lock:
-                failures.append(Stopped())
-            _join(thread for thread in threads if thread.ident is not None)
+            crew.stop()
+            crew.wait(lambda: crew.working == 0)
         raise
-    if failures:
+    if crew.failures:
         # That another one stopped is nobody's news.
-        raise next((each for each in failures if not isinstance(each, Stopped)), failures[0])
-    return [results[number] for number in range(len(items))]
+        told = [failure for failure in crew.failures if not isinstance(failure, Stopped)]
+        raise (told or crew.failures)[0]
+    return [crew.results[number] for number in range(len(items))]
 
 
-def _join(threads: Iterator[threading.Thread] | Sequence[threading.Thread]) -> None:
-    for thread in threads:
-        while thread.is_alive():
-            # With a limit: a thread that waits for ever is deaf to signals on some systems.
-            thread.join(_GLANCE_SECONDS)
+class _Crew(Generic[Item, Result]):
+    """Threads that share a list of work.
+
+    They are counted here: Thread.join() takes a thread for ended that it was waiting for when a
+    signal handler raised something (CPython up to 3.12).
+    """
+
+    def __init__(self, function: Callable[[Item], Result], items: Sequence[Item]) -> None:
+        self._function = function
+        self._waiting = iter(enumerate(items))
+        self._changed = threading.Condition()
+        self.results: dict[int, Result] = {}
+        self.failures: list[BaseException] = []
+        self.working = self.ended = 0
+
+    def work(self) -> None:
+        """Do one piece of work after the other until there is none, or one failed."""
+        while True:
+            with self._changed:
+                following = None if self.failures else next(self._waiting, None)
+                if following is None:
+                    self.ended += 1
+                    self._changed.notify()
+                    return
+                self.working += 1
+            number, item = following
+            try:
+                result = self._function(item)
+            except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+                with self._changed:
+                    self.failures.append(error)
+            else:
+                self.results[number] = result
+            with self._changed:
+                self.working -= 1
+                self._changed.notify()
+
+    def stop(self) -> None:
+        """Let nobody begin anything new."""
+        with self._changed:
+            self.failures.append(Stopped())
+
+    def wait(self, until: Callable[[], bool]) -> None:
+        """Wait for a change of the counters; a signal handler may end it."""
+        with self._changed:
+            while not until():
+                # With a limit: a wait without one is deaf to signals on some systems.
+                self._changed.wait(_GLANCE_SECONDS)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certgrinderd.arguments import COMMANDS, build_parser, parse_admin, parse_client
+from certgrinderd.arguments import build_parser, parse_admin, parse_client
+from certgrinderd.commands import COMMANDS
 from certgrinderd.config import OPTIONS
 from certgrinderd.errors import CertgrinderdError, ConfigurationError, UsageError, WordRefused
 

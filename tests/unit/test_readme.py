@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from certgrinderd import administration, arguments, boundary, sources
-from certgrinderd.arguments import COMMANDS
+from certgrinderd.commands import COMMANDS
 from certgrinderd.config import OPTIONS
 from certgrinderd.errors import ConfigurationError, UsageError, WordRefused
 from certgrinderd.pki.names import DnsName, RequestedNames

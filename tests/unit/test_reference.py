@@ -10,7 +10,8 @@ import pytest
 
 from build.make_reference import CONF_DIST, MAN_PAGE, conf_dist, man_page
 from certgrinderd import sources
-from certgrinderd.arguments import COMMANDS, build_parser
+from certgrinderd.arguments import build_parser
+from certgrinderd.commands import COMMANDS
 from certgrinderd.config import OPTIONS, Settings
 from certgrinderd.errors import ConfigurationError
 

@@ -1,0 +1,113 @@
+"""The command `acme-client`: the ACME side of a server whose SSH side is another user.
+
+What comes from the SSH side is a stranger's: its CSR, its few options, its environment. Our own
+configuration file alone says what there is, and up to where names go.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Mapping, MutableMapping
+from typing import TYPE_CHECKING
+
+from certgrinderd.commands import ACME_SIDE_OPTIONS
+from certgrinderd.config import Settings
+from certgrinderd.errors import ConfigurationError, UsageError
+from certgrinderd.kinds import Value
+from certgrinderd.system import files
+
+if TYPE_CHECKING:
+    from certgrinderd.policy import Domainsets
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_KEPT = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "TZ")
+
+
+def take_apart(values: Mapping[str, Value]) -> tuple[str, dict[str, Value]]:
+    """Tell the path of our configuration from the options of the SSH side.
+
+    Args:
+        values: All options of the command line.
+
+    Raises:
+        UsageError: There is no configuration file, or an option that is not for this.
+    """
+    options = dict(values)
+    path = options.pop("config-file", None)
+    if path is None:
+        raise UsageError("acme-client needs --config-file, with the configuration of the ACME side")
+    for name in options:
+        if name not in ACME_SIDE_OPTIONS:
+            raise UsageError(f"--{name} is for the configuration file of the ACME side")
+    return str(path), options
+
+
+def clean_environment(environment: MutableMapping[str, str]) -> None:
+    """Drop what the SSH side may have put there, hooks and their settings included.
+
+    That programs may be started with it, sudo's env_reset must see to.
+    """
+    ours = pwd.getpwuid(os.geteuid())
+    kept = {name: environment[name] for name in _KEPT if name in environment}
+    environment.clear()
+    environment.update(
+        kept, PATH=_PATH, HOME=ours.pw_dir, USER=ours.pw_name, LOGNAME=ours.pw_name, SHELL="/bin/sh"
+    )
+
+
+def ceiling(settings: Settings) -> Domainsets:
+    """Return the names up to which we issue.
+
+    Raises:
+        ConfigurationError: The configuration file has none that can be read.
+    """
+    from certgrinderd.policy import parse_domainsets
+
+    domainsets = parse_domainsets(settings.domainsets or "")
+    if domainsets.ignored:
+        raise ConfigurationError("; ".join(domainsets.ignored))
+    if not domainsets.sets:
+        raise ConfigurationError(
+            "domainsets is not set: the ACME side needs the names that it may get certificates for"
+        )
+    return domainsets
+
+
+def chain_for_request(settings: Settings, stdin: int) -> bytes:
+    """Read a CSR from the SSH side, check it as if nobody had, and get the certificate.
+
+    Args:
+        settings: Ours, with the SSH side's options.
+        stdin: The descriptor to read.
+
+    Returns:
+        The chain in PEM.
+
+    Raises:
+        CertgrinderdError: See attempts.obtain, policy.require_permitted and csr.parse_csr.
+    """
+    from certgrinderd import policy
+    from certgrinderd.issuance import attempts
+    from certgrinderd.pki import csr
+
+    permitted = ceiling(settings)
+    data = files.read_input(
+        stdin, limit=settings.max_input_size, timeout=settings.input_timeout, what=csr.EXPECTED
+    )
+    request = csr.parse_csr(data, key_types=settings.allow_key_types)
+    requested = csr.requested_names(request)
+    policy.require_permitted(requested, permitted, max_names=settings.max_names)
+    return attempts.obtain(request, requested, settings)
+
+
+def describe_account(settings: Settings) -> str:
+    """Ask the CA about our account, and return lines for people.
+
+    Raises:
+        CertgrinderdError: See Engine.describe_account.
+    """
+    from certgrinderd.issuance import engines
+
+    with engines.opened(settings) as engine:
+        return engine.describe_account()

@@ -1,0 +1,203 @@
+"""The one table of commands. Parser, --help and man page read it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from certgrinderd.config import OPTIONS
+
+
+@dataclass(frozen=True)
+class Argument:
+    """What stands after one command only: an option or an operand.
+
+    Attributes:
+        names: Its flags, or the one name of an operand.
+        parameters: The rest of what argparse's add_argument() takes.
+    """
+
+    names: tuple[str, ...]
+    parameters: Mapping[str, Any]
+
+
+def _argument(*names: str, **parameters: Any) -> Argument:  # noqa: ANN401 - as add_argument()
+    return Argument(names, parameters)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command, and who may give it.
+
+    Attributes:
+        words: Its name: ("get", "certificate").
+        help: What it does.
+        client_may_run: Whether a client's command line may hold it; no unless said so.
+        takes_words: Whether all words after it are its own.
+        arguments: What may stand after it besides.
+    """
+
+    words: tuple[str, ...]
+    help: str
+    client_may_run: bool = False
+    takes_words: bool = False
+    arguments: tuple[Argument, ...] = ()
+
+
+# What the SSH side may say to the ACME side: what a client may set, as far as orders are concerned.
+ACME_SIDE_OPTIONS = (
+    *("acme-server-url", "chain-length", "log-level", "preferred-chain", "replaces", "staging"),
+)
+
+_USER = _argument(
+    "--user", default="certgrinderd", help="The user that clients log in as. Default: certgrinderd."
+)
+
+
+def _acme_side_options() -> Iterator[Argument]:
+    """Options of the table that stand after acme-client, where a rule for sudo pins them."""
+    for name in ("config-file", *ACME_SIDE_OPTIONS):
+        option = OPTIONS[name]
+        parameters = {"action": "store_true"} if option.is_switch else {"metavar": name.upper()}
+        yield _argument(f"--{name}", default=argparse.SUPPRESS, help=option.help, **parameters)
+
+
+GROUPS = {
+    "check": "Check what belongs to the server besides its configuration.",
+    "get": "Get certificates, OCSP responses, CRLs or renewal information.",
+    "show": "Show the configuration, the ACME account, what is in a CSR or certificate, or what "
+    "belongs into sudoers and authorized_keys.",
+}
+
+COMMANDS = (
+    Command(
+        ("check", "authorized-keys"),
+        "Check an authorized_keys file: says nothing and ends with status 0 when each of its "
+        "lines lets one client in as it should.",
+        arguments=(
+            _argument("file", metavar="FILE", help="The file, as sshd reads it."),
+            _USER,
+        ),
+    ),
+    Command(
+        ("get", "certificate"),
+        "Get a new certificate. Reads a CSR in PEM, prints the certificate chain in PEM.",
+        client_may_run=True,
+    ),
+    Command(
+        ("get", "crl"),
+        "Get the CRL that covers a certificate, and say whether it is on it. Reads the chain in "
+        "PEM, the leaf first; prints DER.",
+        client_may_run=True,
+    ),
+    Command(
+        ("get", "ocsp"),
+        "Get an OCSP response for a certificate. Reads the chain in PEM, the leaf first; prints "
+        "DER.",
+        client_may_run=True,
+    ),
+    Command(
+        ("get", "renewal-info"),
+        "Get the time in which the CA wants a certificate to be renewed (ARI, RFC 9773). Reads the "
+        "chain in PEM, the leaf first; prints lines of the form NAME: VALUE.",
+        client_may_run=True,
+    ),
+    Command(
+        ("show", "acmeaccount"),
+        "Show the ACME account: its URL, key thumbprint and contact.",
+        client_may_run=True,
+    ),
+    Command(
+        ("show", "authorized-keys"),
+        "Show the line of authorized_keys for a client. Reads the client's public key.",
+        arguments=(
+            _argument(
+                "file",
+                nargs="?",
+                metavar="FILE",
+                help="The file with the public key, instead of standard input.",
+            ),
+            _argument(
+                "--domainsets",
+                default=argparse.SUPPRESS,
+                help="The names that the client may have: sets separated by semicolons, names in "
+                "a set by commas.",
+            ),
+            _argument(
+                "--from",
+                dest="sources",
+                help="The addresses or networks (192.0.2.0/24) that the client comes from, "
+                "separated by commas.",
+            ),
+            _argument(
+                "--environment",
+                action="store_true",
+                help="Put the domainsets into environment=, as certgrinderd was first documented. "
+                "Needs PermitUserEnvironment CERTGRINDERD_DOMAINSETS in sshd_config.",
+            ),
+            _argument(
+                "--pass-words",
+                action="store_true",
+                help="Let the forced command end with $SSH_ORIGINAL_COMMAND. certgrinderd finds "
+                "the client's words without that too, and then no shell has seen them.",
+            ),
+            _argument(
+                "--program",
+                help="The path of certgrinderd in the forced command. By default the one that "
+                "this command is run by.",
+            ),
+        ),
+    ),
+    Command(
+        ("show", "certificate"),
+        "Show what is in a certificate chain. Reads PEM, the leaf first.",
+        client_may_run=True,
+        arguments=(
+            _argument(
+                "--check-revocation",
+                action="store_true",
+                help="Ask the CA whether the leaf is revoked: by OCSP and CRL.",
+            ),
+        ),
+    ),
+    Command(
+        ("show", "configuration"),
+        "Show the settings in force as a configuration file, and where each comes from.",
+        client_may_run=True,
+    ),
+    Command(
+        ("show", "csr"),
+        "Show what is in a CSR, and whether this client may have it. Reads PEM.",
+        client_may_run=True,
+    ),
+    Command(
+        ("show", "sudoers"),
+        "Show the rule for sudo that lets certgrinderd run the configured certbot-command, and "
+        "nothing else.",
+        arguments=(_USER,),
+    ),
+    Command(
+        ("acme-client",),
+        "The ACME side of a server whose SSH side is another user: see acme-client-command. Reads "
+        "a CSR in PEM, checks it by its own configuration file alone, prints the chain.",
+        arguments=(
+            *_acme_side_options(),
+            _argument(
+                "--show-account",
+                action="store_true",
+                help="Show the ACME account instead.",
+            ),
+        ),
+    ),
+    Command(
+        ("certbot",),
+        "Run the Certbot inside certgrinderd with the words that follow, on the configured "
+        "folders: `certbot show_account`, `certbot unregister`.",
+        takes_words=True,
+    ),
+    Command(("help",), "Show this help.", client_may_run=True),
+    Command(("ping",), 'Print "pong": the server can be reached.', client_may_run=True),
+    Command(("version",), "Print the version.", client_may_run=True),
+)
