@@ -73,7 +73,7 @@ class Certgrinderd(PkiMethods, OcspMethods):
         self.conf: dict[str, Value] = settings.values()
         self._origins = configuration.origins
         self._is_client = is_client
-        log.configure(settings, client=is_client)
+        log.configure(settings, client=is_client, syslog_level=configuration.syslog_level)
 
     @property
     def _settings(self) -> Settings:

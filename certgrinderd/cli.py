@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from certgrinderd import __version__, arguments, boundary
@@ -174,7 +174,9 @@ def _configuration(request: _Request) -> Configuration:
         return _admin_configuration(request.parsed)
     admins = _admin_configuration(request.admin)
     _require_permitted_server(admins, request.parsed)
-    return sources.override(admins, sources.Source("client", request.parsed.values))
+    merged = sources.override(admins, sources.Source("client", request.parsed.values))
+    # A client that could choose this too would decide what the server keeps about it.
+    return replace(merged, syslog_level=admins.settings.log_level)
 
 
 def _admin_configuration(parsed: arguments.Parsed) -> Configuration:

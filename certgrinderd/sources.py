@@ -31,10 +31,12 @@ class Configuration:
     Attributes:
         settings: The values.
         origins: For each option the name of the source that won, "default" if there was none.
+        syslog_level: The least level for syslog, if it is another one than for standard error.
     """
 
     settings: Settings
     origins: Mapping[str, str]
+    syslog_level: str | None = None
 
 
 def merge(*sources: Source) -> Configuration:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import os
+import select
 import stat
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,10 @@ from certgrinderd.text import printable
 
 # The mark of records that a client must not see at any level: command lines and paths.
 FOR_ADMIN = {"for_admin": True}
+
+# A client that does not read must not keep us waiting for ever: others wait for our locks, and for
+# our challenges to be taken away.
+_PATIENCE_SECONDS = 10.0
 
 _LOGGER = logging.getLogger("certgrinderd")
 _handlers: list[logging.Handler] = []
@@ -43,12 +49,52 @@ def _not_for_admin_only(record: logging.LogRecord) -> bool:
     return not getattr(record, "for_admin", False)
 
 
-def configure(settings: Settings, *, client: bool = False) -> None:
+class _ToClient:
+    """Standard error, as far as the client reads it; what it lets stand for too long is lost."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._left = _PATIENCE_SECONDS  # for all of a run, however it drips out
+
+    def write(self, text: str) -> None:
+        data = text.encode("utf-8", "backslashreplace")
+        # So much never blocks where poll() says that one can write (pipe(7)).
+        for start in range(0, len(data), select.PIPE_BUF):
+            if not self._is_read():
+                return
+            os.write(self._descriptor, data[start : start + select.PIPE_BUF])
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def _is_read(self) -> bool:
+        if self._left <= 0:
+            return False
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLOUT)
+        start = time.monotonic()
+        found = poll.poll(self._left * 1000)
+        self._left = self._left - (time.monotonic() - start) if found else 0.0
+        return bool(found)
+
+
+def _stream(*, client: bool) -> Any:  # noqa: ANN401 - what StreamHandler takes
+    try:
+        return _ToClient(sys.stderr.fileno()) if client else sys.stderr
+    except (AttributeError, OSError, ValueError):
+        return sys.stderr  # no real file: somebody calls us from Python
+
+
+def configure(
+    settings: Settings, *, client: bool = False, syslog_level: str | None = None
+) -> None:
     """Send this package's records to standard error, and to syslog if both its settings are given.
 
     Args:
         settings: For the least level that is shown, and syslog.
         client: Whether a client reads standard error.
+        syslog_level: The least level for syslog, if it is another one: what a client wants to see
+            does not decide what is kept about it.
 
     Raises:
         ConfigurationError: Only one of the two is given, or syslog can't be reached.
@@ -57,7 +103,8 @@ def configure(settings: Settings, *, client: bool = False) -> None:
     logging.raiseExceptions = False
     if hasattr(sys.stderr, "reconfigure"):
         sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace")
-    stream = logging.StreamHandler(sys.stderr)
+    stream = logging.StreamHandler(_stream(client=client))
+    stream.setLevel(settings.log_level)
     stream.setFormatter(_Formatter())
     if client:
         stream.addFilter(_not_for_admin_only)
@@ -70,7 +117,10 @@ def configure(settings: Settings, *, client: bool = False) -> None:
         if where is None or facility is None:
             missing = "syslog-facility" if facility is None else "syslog-socket"
             raise ConfigurationError(f"{missing} is not set: syslog needs that too")
-        _add(_syslog_handler(where, facility))
+        handler = _syslog_handler(where, facility)
+        handler.setLevel(syslog_level or settings.log_level)
+        _LOGGER.setLevel(min(handler.level, stream.level))
+        _add(handler)
 
 
 def is_configured() -> bool:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import socket
+import sys
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -51,6 +56,37 @@ def test_client_does_not_see_what_is_for_the_admin(capsys: pytest.CaptureFixture
         log.configure(Settings(log_level="DEBUG"), client=client)
         logger.error("/some/path", extra=log.FOR_ADMIN)
         assert ("/some/path" in capsys.readouterr().err) != client
+
+
+def test_client_does_not_choose_what_syslog_gets(tmp_path: Path) -> None:
+    """It can neither hide from the server's log nor fill it: its level is for its own eyes."""
+    path = str(tmp_path / "log")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
+        syslog.bind(path)
+        for level in ("CRITICAL", "DEBUG"):
+            settings = Settings(log_level=level, syslog_socket=path, syslog_facility="LOG_USER")
+            log.configure(settings, client=True, syslog_level="INFO")
+            logger.debug("detail")
+            logger.info("asked by %s", level)
+            assert syslog.recv(1000).decode().endswith(f"INFO asked by {level}")
+
+
+def test_client_that_does_not_read_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for our locks would wait with us; what it reads at last is whole lines."""
+    reader, writer = os.pipe()
+    monkeypatch.setattr(log, "_PATIENCE_SECONDS", 0.3)
+    with open(writer, "w", encoding="utf-8") as stderr, open(reader, "rb") as client:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        log.configure(Settings(), client=True)
+        work = threading.Thread(
+            target=lambda: [logger.info("%s", "x" * 999) for _ in range(999)], daemon=True
+        )
+        work.start()
+        work.join(30)
+        has_ended = not work.is_alive()
+        os.set_blocking(reader, False)
+        assert LINE.match(client.read(4096).decode())
+        assert has_ended
 
 
 @given(st.text())
