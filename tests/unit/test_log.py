@@ -78,9 +78,12 @@ def test_client_that_does_not_read_is_not_waited_for(monkeypatch: pytest.MonkeyP
     with open(writer, "w", encoding="utf-8") as stderr, open(reader, "rb") as client:
         monkeypatch.setattr(sys, "stderr", stderr)
         log.configure(Settings(), client=True)
-        work = threading.Thread(
-            target=lambda: [logger.info("%s", "x" * 999) for _ in range(999)], daemon=True
-        )
+
+        def talk() -> None:
+            for _ in range(999):
+                logger.info("%s", "x" * 999)
+
+        work = threading.Thread(target=talk, daemon=True)
         work.start()
         work.join(30)
         has_ended = not work.is_alive()
