@@ -138,11 +138,14 @@ def require_names(names: Iterable[DnsName], domainsets: Domainsets) -> frozenset
     nearest = max(domainsets.sets, key=lambda names: (len(wanted & names), -len(names)))
     missing = wanted - nearest
     message = f"this client may not have {_some(missing)}"
-    if wanted & nearest:
-        message += f" together with {_some(wanted & nearest)}"
-        if missing <= domainsets.names:
-            message += ": all names of a certificate must stand in one domainset"
-    else:
+    if missing <= domainsets.names:
+        message += (
+            f" together with {_some(wanted & nearest)}: all names of a certificate must stand in "
+            "one domainset"
+        )
+    elif any(name.is_wildcard for name in missing):
+        message += ": a wildcard must stand in a domainset itself"
+    if not wanted & nearest:
         nearest = frozenset()
     raise NotPermitted(
         message,

@@ -115,12 +115,13 @@ find_key() {
         [ -r "$key" ] || fail "CERTGRINDERD_NSUPDATE_KEY: cannot read $key"
         return
     fi
-    for key in /etc/certgrinderd/nsupdate.key /etc/bind/rndc.key /usr/local/etc/namedb/rndc.key; do
+    places="/etc/certgrinderd/nsupdate.key /etc/bind/rndc.key /usr/local/etc/namedb/rndc.key"
+    for key in $places; do
         if [ -r "$key" ]; then
             return
         fi
     done
-    fail "no readable key file for nsupdate: set CERTGRINDERD_NSUPDATE_KEY"
+    fail "no readable key file for nsupdate among $places: set CERTGRINDERD_NSUPDATE_KEY"
 }
 
 # txt_record add|delete

@@ -49,8 +49,13 @@ class Account:
 
 
 def config_dir(settings: Settings) -> Path:
-    """Return the folder with the accounts: certbot's own for root, one of ours for others."""
+    """Return the folder with the accounts: certbot's own for root, one of ours for others.
+
+    Raises:
+        ConfigurationError: It is another user's, and we are root.
+    """
     if settings.certbot_config_dir is not None:
+        files.require_own_side(settings.certbot_config_dir, named=_OPTION)
         return Path(settings.certbot_config_dir)
     if os.geteuid() == 0:
         return Path("/etc/letsencrypt")

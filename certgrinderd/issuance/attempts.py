@@ -25,6 +25,8 @@ from certgrinderd.pki.names import LONGEST_NAME, DnsName, RequestedNames
 
 logger = logging.getLogger(__name__)
 
+_NAMES_SHOWN = 5
+
 
 def challenges(settings: Settings) -> list[Challenge]:
     """Return the enabled challenges, in the order they are tried."""
@@ -112,8 +114,21 @@ def _by_first_challenge(
                 return engine.issue([challenge, *others], request), str(challenge)
             except IssuanceError as error:
                 logger.warning("%s failed: %s", challenge, error)
+                if challenge is Challenge.DNS_01:
+                    _explain_dns_01(request, settings)
                 failures.append(f"{challenge}: {error}")
     raise IssuanceError(f"no certificate for {names}: " + "; ".join(failures))
+
+
+def _explain_dns_01(request: Request, settings: Settings) -> None:
+    """Say which records there must be: the CA tells what it found, and not what it should be."""
+    for name in sorted({each.ascii.removeprefix("*.") for each in request.names})[:_NAMES_SHOWN]:
+        logger.info(
+            "DNS-01 needs the record: _acme-challenge.%s. CNAME %s.%s.",
+            name,
+            name,
+            (settings.acme_zone or "").rstrip("."),
+        )
 
 
 def _possible(

@@ -151,6 +151,7 @@ def run(
         process.ProgramFailed: It failed.
     """
     lines: list[str] = []
+    complaints: list[str] = []
 
     def say(level: int, line: str) -> None:
         logger.log(level, "%s", line, extra=FOR_ADMIN if _ABOUT_THIS_HOST.search(line) else None)
@@ -159,6 +160,12 @@ def run(
         lines.append(line)
         logger.debug("%s", line, extra=FOR_ADMIN)
 
+    def on_error_line(line: str) -> None:
+        if not _ABOUT_THIS_HOST.search(line):
+            complaints.append(line)
+        say(logging.INFO, line)
+
+    files.require_own_side(settings.pid_dir, named="pid-dir")
     path = os.path.join(settings.pid_dir, "certgrinderd.pid")  # noqa: PTH118 - a plain word
     with locks.held(path, note=note, timeout=settings.lock_timeout, named="pid-dir"):
         logger.debug("running %s", masked(shlex.join(command)), extra=FOR_ADMIN)
@@ -168,14 +175,16 @@ def run(
                 environment=variables,
                 timeout=settings.issuance_timeout,
                 on_line=on_line,
-                on_error_line=lambda line: say(logging.INFO, line),
+                on_error_line=on_error_line,
                 # Run by sudo, its answer would otherwise be root's alone.
                 umask=0o022,
             )
-        except process.ProgramFailed:
+        except process.ProgramFailed as error:
             for line in lines:
                 say(logging.WARNING, line)
-            raise
+            if not complaints:
+                raise
+            raise process.ProgramFailed(f"{error}: {complaints[0]}", status=error.status) from error
     return lines
 
 
@@ -268,6 +277,8 @@ def run_own(settings: Settings, words: Sequence[str]) -> str | int | None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+    if settings.acme_ca_file is not None:
+        os.environ["REQUESTS_CA_BUNDLE"] = settings.acme_ca_file
     subcommand, *rest = words or ["--help"]
     options = [] if subcommand.startswith("-") else account_options(settings)
     return main([subcommand, *options, *rest])

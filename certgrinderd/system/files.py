@@ -84,6 +84,37 @@ def write_private(path: Path, data: bytes) -> None:
         file.write(data)
 
 
+def require_own_side(folder: str, *, named: str) -> None:
+    """Require that root leaves nothing in a folder that another user works in.
+
+    That user could not read it, and each request from then on would fail.
+
+    Args:
+        folder: It need not be there.
+        named: The setting's name, for messages.
+
+    Raises:
+        ConfigurationError: We are root, and the folder is another user's.
+    """
+    if os.geteuid() != 0:
+        return
+    try:
+        owner = os.stat(folder).st_uid  # noqa: PTH116 - as given
+    except (OSError, ValueError):
+        return
+    if owner != 0:
+        import pwd
+
+        try:
+            name = pwd.getpwuid(owner).pw_name
+        except KeyError:
+            name = str(owner)
+        raise ConfigurationError(
+            f"{named}: {folder} belongs to {name}, and this is root: run it as that user "
+            f"(su {name} -c …)"
+        )
+
+
 @contextlib.contextmanager
 def private_directory(parent: str | None) -> Iterator[Path]:
     """Make a folder that only we can enter, and remove it with all that is in it.

@@ -85,9 +85,7 @@ def _stream(*, client: bool) -> Any:  # noqa: ANN401 - what StreamHandler takes
         return sys.stderr  # no real file: somebody calls us from Python
 
 
-def configure(
-    settings: Settings, *, client: bool = False, syslog_level: str | None = None
-) -> None:
+def configure(settings: Settings, *, client: bool = False, syslog_level: str | None = None) -> None:
     """Send this package's records to standard error, and to syslog if both its settings are given.
 
     Args:

@@ -155,6 +155,7 @@ def test_http_01_takes_over_from_dns_01(
     require_chain(answer.stdout, request, calm_pebble)
     assert re.search(r"WARNING DNS-01 failed: ", log)
     assert "NXDOMAIN" in log or "TXT" in log
+    assert f"DNS-01 needs the record: _acme-challenge.{name}. CNAME {name}.acme.test." in log
     assert "trying HTTP-01" in log
     require_nothing_left(service, named, name)
 

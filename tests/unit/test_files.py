@@ -15,6 +15,7 @@ from certgrinderd.system.files import (
     private_directory,
     read_file,
     read_input,
+    require_own_side,
     write_private,
 )
 
@@ -237,3 +238,16 @@ def test_what_is_not_there_counts_by_its_folder(tree: Path) -> None:
     assert part(tree / "none" / "file") is None
     tree.chmod(0o777)
     assert part(tree / "none" / "file") == tree
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be the wrong user for a folder")
+def test_root_leaves_nothing_in_the_folder_of_a_user(tmp_path: Path) -> None:
+    """What root writes there the user can't read; its own folders, and new ones, are fine."""
+    require_own_side(str(tmp_path), named="n")
+    require_own_side(str(tmp_path / "nothing"), named="n")
+    os.chown(tmp_path, 65534, -1)
+    with pytest.raises(ConfigurationError, match=r"n: .* belongs to nobody, and this is root: run"):
+        require_own_side(str(tmp_path), named="n")
+    os.chown(tmp_path, 54321, -1)
+    with pytest.raises(ConfigurationError, match="belongs to 54321"):
+        require_own_side(str(tmp_path), named="n")

@@ -197,3 +197,30 @@ def test_no_domainsets_at_all() -> None:
     """Nothing configured permits nothing, and says so."""
     with pytest.raises(NotPermitted, match="has no domainsets"):
         require_permitted(request("a.example"), Domainsets())
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        pytest.param(["b.example"], "this client may not have b.example", id="another name"),
+        pytest.param(
+            ["a.example", "b.example"], "this client may not have b.example", id="and a right one"
+        ),
+        pytest.param(
+            ["a.example", "c.example"],
+            "this client may not have c.example together with a.example: all names of a "
+            "certificate must stand in one domainset",
+            id="of two sets",
+        ),
+        pytest.param(
+            ["a.example", "*.a.example"],
+            "this client may not have *.a.example: a wildcard must stand in a domainset itself",
+            id="wildcard",
+        ),
+    ],
+)
+def test_refusal_says_what_to_change(names: list[str], message: str) -> None:
+    """Which name is missing; or that the names are right and stand in the wrong places."""
+    with pytest.raises(NotPermitted) as caught:
+        require_permitted(request(*names), parse_domainsets("a.example;c.example"))
+    assert str(caught.value) == message
