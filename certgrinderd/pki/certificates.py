@@ -68,13 +68,24 @@ def names_of(certificate: x509.Certificate) -> list[x509.GeneralName]:
     Raises:
         ValueError: The extensions can't be read.
     """
+    for extension in extensions_of(certificate):
+        if isinstance(extension.value, x509.SubjectAlternativeName):
+            return list(extension.value)
+    return []
+
+
+def extensions_of(certificate: x509.Certificate) -> x509.Extensions:
+    """Return all extensions.
+
+    Raises:
+        ValueError: They can't be read.
+    """
     try:
-        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except x509.ExtensionNotFound:
-        return []
+        return certificate.extensions
+    except KeyError as error:
+        raise ValueError("unknown TLS feature") from error
     except (TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise ValueError(str(error)) from error
-    return list(found.value)
 
 
 def host_names_of(certificate: x509.Certificate) -> list[DnsName]:
@@ -85,7 +96,7 @@ def host_names_of(certificate: x509.Certificate) -> list[DnsName]:
     """
     try:
         names = names_of(certificate)
-    except (ValueError, x509.UnsupportedGeneralNameType) as error:
+    except ValueError as error:
         raise MalformedInput(f"the certificate's names cannot be read: {error}") from error
     found = []
     for name in names:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.x509.oid import AuthorityInformationAccessOID as AccessMethod
 
 from certgrinderd.errors import MalformedInput, NotPermitted
-from certgrinderd.pki.certificates import is_signed_by, names_of
+from certgrinderd.pki.certificates import extensions_of, is_signed_by, names_of
 from certgrinderd.pki.names import DnsName
 from certgrinderd.text import printable
 
@@ -159,8 +159,8 @@ def _fingerprint(der: bytes) -> str:
 def _places(certificate: x509.Certificate) -> Iterator[tuple[str, str]]:
     """Where the issuer's certificate, OCSP responses and CRLs are (RFC 5280 section 4.2.2.1)."""
     try:
-        extensions = certificate.extensions
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        extensions = extensions_of(certificate)
+    except ValueError as error:
         yield "Extensions", f"(cannot be read: {error})"
         return
     for extension in extensions:

@@ -108,6 +108,7 @@ def reading(what: str) -> Iterator[None]:
     except (
         ValueError,
         TypeError,
+        KeyError,  # a TLS feature that cryptography does not know
         OverflowError,
         UnsupportedAlgorithm,
         x509.DuplicateExtension,

@@ -13,15 +13,23 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certgrinderd.errors import CertgrinderdError, MalformedInput, NotPermitted, UnexpectedChain
+from certgrinderd.errors import (
+    CertgrinderdError,
+    MalformedInput,
+    NotPermitted,
+    RevocationError,
+    UnexpectedChain,
+)
 from certgrinderd.pki import describe
 from certgrinderd.pki.certificates import (
+    host_names_of,
     is_signed_by,
     parse_chain,
     require_chain_for,
     split_pem,
 )
 from certgrinderd.pki.names import DnsName
+from certgrinderd.revocation import crl, ocsp
 from tests.testbed.csr import make_csr
 
 NOW = dt.datetime(2030, 6, 15, 12, tzinfo=dt.timezone.utc)
@@ -282,6 +290,26 @@ def test_certificate_is_described(ca: Ca) -> None:
         "certificate 3",
         "itself: a root",
     ]
+
+
+@pytest.mark.parametrize("feature", ["300302017f", "30020500"], ids=["unknown", "no number"])
+def test_extensions_that_cannot_be_read_are_no_accident(feature: str) -> None:
+    """A certificate with a TLS feature that is none is described as such, and has no names."""
+    for value, is_read in (("3003020105", True), (feature, False)):
+        oid = x509.TLSFeature.oid
+        extension = x509.UnrecognizedExtension(oid, bytes.fromhex(value))
+        leaf = make_certificate(
+            "x", new_key(), "CA", new_key(), names=("a.example",), extensions=(extension,)
+        )
+        assert ("cannot be read" in describe.chain([leaf], now=NOW)) != is_read
+        if is_read:
+            assert host_names_of(leaf) == [DnsName("a.example")]
+            continue
+        with pytest.raises(MalformedInput, match="names cannot be read"):
+            host_names_of(leaf)
+        for urls in (ocsp.responder_urls, crl.distribution_urls):
+            with pytest.raises(RevocationError, match="cannot be read"):
+                urls(leaf)
 
 
 def test_chain_that_does_not_fit_is_described_as_such(ca: Ca) -> None:
