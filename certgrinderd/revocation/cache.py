@@ -78,7 +78,6 @@ class Entry:
         """
         new = self._folder / f"{self._stem}.{os.urandom(8).hex()}.new"
         try:
-            self._prune()
             try:
                 write_private(new, data)
                 new.replace(self._folder / f"{self._stem}.der")
@@ -99,6 +98,11 @@ class Entry:
             ConfigurationError: The folder can't be used.
             LockTimeout: Another one took longer.
         """
+        try:
+            # Here and not in write(): those who never get a response leave locks behind as well.
+            self._prune()
+        except OSError as error:
+            raise self._unusable(error) from error
         path = str(self._folder / f"{self._stem}.lock")
         with locks.held(path, note="get ocsp", timeout=timeout, named="cache-dir"):
             yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from certgrinderd.errors import RevocationError, Temporary, Unreachable
 from certgrinderd.revocation import crl, ocsp
 from certgrinderd.revocation.status import Status
 from certgrinderd.system import http
+from certgrinderd.system.hangup import watched
 
 if TYPE_CHECKING:
     from certgrinderd.revocation.cache import Entry
@@ -137,12 +139,13 @@ def _fetched_response(question: Question, urls: Sequence[str]) -> Answer:
     def ask(url: str) -> Answer:
         # POST is what every responder takes (RFC 6960 appendix A.1), and no cache between us and
         # the responder answers it with an older response.
-        data = http.fetch(
-            url,
-            bounds,
-            body=request.public_bytes(Encoding.DER),
-            content_type="application/ocsp-request",
-        )
+        with _worth_while(question):
+            data = http.fetch(
+                url,
+                bounds,
+                body=request.public_bytes(Encoding.DER),
+                content_type="application/ocsp-request",
+            )
         return _verified_response(question, request, data, source=url)
 
     return _first(urls, ask, what="OCSP response")
@@ -172,7 +175,8 @@ def certificate_revocation_list(question: Question) -> Answer:
     bounds = http.Bounds(settings.crl_timeout, settings.max_crl_size, question.public_only)
 
     def ask(url: str) -> Answer:
-        data = http.fetch(url, bounds)
+        with _worth_while(question):
+            data = http.fetch(url, bounds)
         status = crl.verify(
             crl.parse(data),
             certificate=question.certificate,
@@ -186,6 +190,11 @@ def certificate_revocation_list(question: Question) -> Answer:
     except Unreachable as error:
         # A CRL is a file that is there or not: no answer is the CA's failure.
         raise RevocationError(str(error)) from error
+
+
+def _worth_while(question: Question) -> AbstractContextManager[None]:
+    """End the run when a client hangs up: its servers may take minutes, and it comes again."""
+    return watched() if question.for_client else nullcontext()
 
 
 def _first(urls: Sequence[str], ask: Callable[[str], Answer], *, what: str) -> Answer:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import select
 import signal
 import sys
+import threading
+from collections.abc import Iterator
 
 from certgrinderd.errors import Interrupted
 
+_GLANCE_SECONDS = 0.5
 _GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
 
@@ -33,3 +38,24 @@ def require_client() -> None:
     """
     if is_client_gone():
         raise Interrupted("the client hung up", signal.SIGHUP)
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[None]:
+    """Send ourselves SIGHUP, which ends the run, as soon as nobody waits for our answer any more.
+
+    For waits that cannot look by themselves, and have nothing to clean up: connecting, TLS.
+    """
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(_GLANCE_SECONDS):
+            if is_client_gone():
+                os.kill(os.getpid(), signal.SIGHUP)
+                return
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()

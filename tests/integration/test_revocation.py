@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import os
+import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -40,7 +41,7 @@ from tests.testbed.authority import (
     refusal,
 )
 from tests.testbed.misbehaving import Answer, MisbehavingServer, redirect
-from tests.testbed.server import free_port
+from tests.testbed.server import free_port, wait_until
 
 NAME = "www.example.test"
 
@@ -562,6 +563,30 @@ def test_show_certificate_asks_nobody_unless_told(server: MisbehavingServer, lea
     assert server.requests == []
 
 
+def test_client_that_hangs_up_leaves_no_process_behind(server: MisbehavingServer) -> None:
+    """However long its servers would take, and however many it names."""
+    urls = [
+        server.put(f"/{number}", Answer(send=lambda _: server.ended.wait(60) and None))
+        for number in range(8)
+    ]
+    leaf = issue(CA, NAME, ocsp_urls=urls)
+    words = ("--ocsp-allow-private", "--ocsp-timeout=60")
+    with subprocess.Popen(
+        program.command(*words),
+        env=program.environment(client=("get", "ocsp"), domainsets=NAME),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(chain(leaf, CA))
+        process.stdin.close()
+        wait_until(lambda: len(server.requests) == 1, timeout=30, what="the server is asked")
+        process.stdout.close()
+        assert process.wait(30) == 128 + signal.SIGHUP
+
+
 # The cache.
 
 
@@ -631,6 +656,19 @@ def test_response_is_kept_for_half_of_its_validity(
     server.put("/ocsp", new)
     assert fetch.ocsp_response(question(leaf, cached(cache))).der == (old if kept else new)
     assert kept_file(cache).read_bytes() == (old if kept else new)
+
+
+def test_locks_of_those_who_get_nothing_do_not_add_up(
+    server: MisbehavingServer, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client may come with ever new certificates, for which there is no response."""
+    monkeypatch.setattr("certgrinderd.revocation.cache._MOST_KEPT", 2)
+    for _ in range(9):
+        leaf = issue(CA, NAME, ocsp_urls=[server.url("/nowhere")])
+        with pytest.raises(RevocationError):
+            fetch.ocsp_response(question(leaf, cached(cache)))
+    assert len(server.requests) == 9
+    assert 1 <= len(list(cache.iterdir())) <= 5
 
 
 def test_bad_response_is_not_kept(server: MisbehavingServer, leaf: Party, cache: Path) -> None:
