@@ -33,6 +33,7 @@ LONGEST_URL = 2048
 # that a firewall may shut to the client.
 CLIENT_PORTS = (80, 443)
 
+_PIECE = 65536
 _REDIRECTS = (301, 302, 303, 307, 308)
 _TRY_LATER = (408, 425, 429, 500, 502, 503, 504)
 
@@ -178,12 +179,15 @@ def _body(response: http.client.HTTPResponse, size: int) -> bytes:
         raise kind(f"HTTP status {response.status} {response.reason[:80]!r}")
     if response.length is not None and response.length > size:
         raise ResponseInvalid(f"an answer of {response.length} bytes: {size} are allowed")
-    body = response.read(size + 1)
+    # In pieces: of an answer in tiny chunks, read() keeps many times its size until it is whole.
+    body = bytearray()
+    while part := response.read(min(_PIECE, size + 1 - len(body))):
+        body += part
     if len(body) > size:
         raise ResponseInvalid(f"an answer of more than {size} bytes")
     if response.length:
         raise ResponseInvalid(f"the answer ends {response.length} bytes too early")
-    return body
+    return bytes(body)
 
 
 def _connected(target: _Target, bounds: Bounds, deadline: _Deadline) -> socket.socket:

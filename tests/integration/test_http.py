@@ -6,6 +6,7 @@ import contextlib
 import socket
 import ssl
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -99,6 +100,25 @@ def test_size_is_bounded(server: MisbehavingServer, form: Callable[[int], Answer
     server.put("/too-long", form(1001))
     assert http.fetch(server.url("/fits"), BOUNDS) == b"x" * 1000
     assert "1000" in refuse(server.url("/too-long"), ResponseInvalid)
+
+
+def test_tiny_chunks_take_no_more_memory_than_they_hold(server: MisbehavingServer) -> None:
+    """Ten bytes and more of ours for each of theirs would make a small answer a large one."""
+    pieces = 300_000
+
+    def drip(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        connection.sendall(b"2\r\nab\r\n" * pieces + b"0\r\n\r\n")
+
+    url = server.put("/chunks", Answer(send=drip))
+    bounds = Bounds(timeout=30, size=2 * pieces, public_only=False)
+    sent = 7 * pieces  # by the server, which is in this process: two copies of it at a time
+    tracemalloc.start()
+    try:
+        assert http.fetch(url, bounds) == b"ab" * pieces
+        assert tracemalloc.get_traced_memory()[1] < 2 * sent + 4 * bounds.size
+    finally:
+        tracemalloc.stop()
 
 
 def test_endless_answer_is_not_read_to_its_end(server: MisbehavingServer) -> None:
