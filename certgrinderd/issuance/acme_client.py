@@ -190,7 +190,7 @@ def _pending(
     name = _name(authorization)
     if authorization.get("status") != "pending":
         raise AcmeError(f"the CA's authorization for {name} is {authorization.get('status')}")
-    offered = {each.get("type"): each for each in _challenges(authorization)}
+    offered = {str(each.get("type")): each for each in _challenges(authorization)}
     for challenge in preferred:
         found = offered.get(challenge.acme_type)
         if found is None:
@@ -262,14 +262,15 @@ def _invalid(session: Session, order: _Order) -> AcmeError:
     urls = order.body.get("authorizations")
     for url in urls if isinstance(urls, list) else ():
         authorization = _authorization(session, str(url))
-        if authorization.get("status") in {"valid", "pending"}:
+        status = str(authorization.get("status"))
+        if status in {"valid", "pending"}:
             continue
         errors = [
             f"{challenge.get('type')}: {problem_text(challenge.get('error'))}"
             for challenge in _challenges(authorization)
             if challenge.get("error")
         ]
-        reasons.append(f"{_name(authorization)}: {'; '.join(errors) or authorization['status']}")
+        reasons.append(f"{_name(authorization)}: {'; '.join(errors) or status}")
     if not reasons and order.body.get("error"):
         reasons.append(problem_text(order.body["error"]))
     return AcmeError("the CA refuses: " + ("; ".join(reasons) or "the order is invalid"))

@@ -27,6 +27,8 @@ _MOST_FAILURES = 4
 _FIRST_PAUSE = 0.25
 # A longer wait is the client's to decide: it comes back by itself.
 _LONGEST_RETRY_AFTER = 10.0
+# Who says more says nothing; and there has to be a date for it.
+_LONGEST_WAIT = 366 * 86400.0
 
 
 class Session:
@@ -211,15 +213,16 @@ def retry_after(answer: https.Answer) -> float | None:
     if text is None:
         return None
     if text.strip().isascii() and text.strip().isdigit():
-        return float(text.strip()[:9])
+        return min(float(text.strip()[:9]), _LONGEST_WAIT)
     from email.utils import parsedate_to_datetime
 
     try:
         when = parsedate_to_datetime(text)
-    except (TypeError, ValueError, IndexError):
+    except (TypeError, ValueError, IndexError, OverflowError):
         return None
     when = when if when.tzinfo else when.replace(tzinfo=timezone.utc)
-    return max(0.0, (when - datetime.now(timezone.utc)).total_seconds())
+    wanted = (when - datetime.now(timezone.utc)).total_seconds()
+    return min(max(0.0, wanted), _LONGEST_WAIT)
 
 
 def _problem(answer: https.Answer, url: str) -> AcmeError:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
+import io
 import os
-import select
 import socket
 import ssl
 import threading
@@ -13,6 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from certgrinderd import __version__
@@ -123,7 +125,8 @@ class Client:
             connection, is_used = self._connection(place)
             try:
                 answer = _exchange(connection, method, path, body=body, headers=sent, check=check)
-            except (OSError, http.client.HTTPException) as error:
+            # ValueError: a host that cannot be written in ASCII, as with a label too long.
+            except (OSError, ValueError, http.client.HTTPException) as error:
                 connection.close()
                 # A server may close an idle connection at any moment; that says nothing yet.
                 if is_used and isinstance(error, (ConnectionError, ssl.SSLEOFError)):
@@ -203,10 +206,10 @@ def _exchange(
     headers: Mapping[str, str],
     check: Callable[[], None],
 ) -> Answer:
+    connection.response_class = functools.partial(_Response, check=check)  # type: ignore[assignment]
+    if connection.sock is not None:
+        connection.sock.settimeout(_CONNECT_SECONDS)
     connection.request(method, path, body=body, headers=dict(headers))
-    sock: socket.socket = connection.sock
-    _wait_for_answer(sock, check)
-    sock.settimeout(_ANSWER_SECONDS)
     response = connection.getresponse()
     data = response.read(LARGEST_BODY + 1)
     if len(data) > LARGEST_BODY:
@@ -219,14 +222,46 @@ def _exchange(
     return Answer(response.status, response.headers, data)
 
 
-def _wait_for_answer(sock: socket.socket, check: Callable[[], None]) -> None:
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    deadline = time.monotonic() + _ANSWER_SECONDS
-    while not poll.poll(_GLANCE_SECONDS * 1000):
-        check()
-        if time.monotonic() > deadline:
-            raise TimeoutError
+class _Response(http.client.HTTPResponse):
+    """An answer that is waited for as long as it is worth while, however it drips in."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        *arguments: Any,  # noqa: ANN401 - as HTTPResponse()
+        check: Callable[[], None],
+        **named: Any,  # noqa: ANN401 - as HTTPResponse()
+    ) -> None:
+        super().__init__(sock, *arguments, **named)
+        self.fp = io.BufferedReader(_Reader(sock, self.fp, check))
+
+
+class _Reader(io.RawIOBase):
+    def __init__(
+        self, sock: socket.socket, file: io.BufferedIOBase, check: Callable[[], None]
+    ) -> None:
+        self._socket = sock
+        self._file = file  # keeps the socket open as long as we are
+        self._check = check
+        self._end = time.monotonic() + _ANSWER_SECONDS
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any buffer
+        self._socket.settimeout(_GLANCE_SECONDS)
+        while True:
+            self._check()
+            if time.monotonic() > self._end:
+                raise TimeoutError
+            try:
+                return self._socket.recv_into(buffer)
+            except TimeoutError:
+                continue
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def _failure(error: Exception, place: SplitResult) -> ConnectionFailed:

@@ -147,3 +147,12 @@ def test_authorization_that_makes_no_sense(
     """One line, and no hook has run."""
     assert said in client.ask({**authorization("a.example"), **broken})
     assert not client.trace.exists()
+
+
+@pytest.mark.parametrize("status", [None, [], {}])
+def test_reason_without_a_status_is_still_a_reason(status: object) -> None:
+    """An order that failed, by an authorization that does not say what it is."""
+    session = FakeSession({"status": status, "identifier": {"type": "dns", "value": "a.example"}})
+    order = acme_client._Order("u", {"authorizations": [f"{CA}/authorization"]})
+    error = acme_client._invalid(cast("Session", session), order)
+    assert str(error).startswith("the CA refuses: a.example: ")

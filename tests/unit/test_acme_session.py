@@ -114,6 +114,15 @@ def test_retry_after_as_a_date() -> None:
     assert retry_after(answer(Retry_After="Wed, 21 Oct 2015 07:28:00 GMT")) == 0
 
 
+@pytest.mark.parametrize(
+    "text", ["Fri, 31 Dec 9999 23:59:59 -2359", "Fri, 31 Dec 99999999999999999999 23:59:59 GMT"]
+)
+def test_retry_after_until_the_end_of_time(text: str) -> None:
+    """No date that a CA names is one that we can't reckon with."""
+    seconds = retry_after(answer(Retry_After=text)) or 0.0
+    assert datetime.now(timezone.utc) + timedelta(seconds=seconds)
+
+
 def test_alternate_links() -> None:
     """Only links of that relation count, in one header or several (RFC 8288)."""
     links = [
