@@ -565,10 +565,11 @@ def test_show_certificate_asks_nobody_unless_told(server: MisbehavingServer, lea
 
 def test_client_that_hangs_up_leaves_no_process_behind(server: MisbehavingServer) -> None:
     """However long its servers would take, and however many it names."""
-    urls = [
-        server.put(f"/{number}", Answer(send=lambda _: server.ended.wait(60) and None))
-        for number in range(8)
-    ]
+
+    def wait(_connection: socket.socket) -> None:
+        server.ended.wait(60)
+
+    urls = [server.put(f"/{number}", Answer(send=wait)) for number in range(8)]
     leaf = issue(CA, NAME, ocsp_urls=urls)
     words = ("--ocsp-allow-private", "--ocsp-timeout=60")
     with subprocess.Popen(
