@@ -23,6 +23,9 @@ FOR_ADMIN = {"for_admin": True}
 # our challenges to be taken away.
 _PATIENCE_SECONDS = 10.0
 
+# A longer record does not fit into UDP, and would be lost as a whole.
+_LONGEST_DATAGRAM = 60000
+
 _LOGGER = logging.getLogger("certgrinderd")
 _handlers: list[logging.Handler] = []
 
@@ -42,7 +45,8 @@ class _SyslogFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Also one printable line."""
         text = f"{record.levelname} {record.getMessage()}"
-        return printable(f"certgrinderd[{os.getpid()}]: {text}")
+        data = printable(f"certgrinderd[{os.getpid()}]: {text}").encode()
+        return data[:_LONGEST_DATAGRAM].decode(errors="ignore")
 
 
 def _not_for_admin_only(record: logging.LogRecord) -> bool:

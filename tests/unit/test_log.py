@@ -71,6 +71,18 @@ def test_client_does_not_choose_what_syslog_gets(tmp_path: Path) -> None:
             assert syslog.recv(1000).decode().endswith(f"INFO asked by {level}")
 
 
+def test_record_that_is_too_long_for_udp_gets_there() -> None:
+    """Cut: a client must not keep its refusal out of the log by a request that fills it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as syslog:
+        syslog.bind(("127.0.0.1", 0))
+        syslog.settimeout(10)
+        port = syslog.getsockname()[1]
+        log.configure(Settings(syslog_socket=f"127.0.0.1:{port}", syslog_facility="LOG_USER"))
+        for text in ("short", "ø" * 99999):
+            logger.info("%s", text)
+            assert f"INFO {text[:5]}" in syslog.recv(70000).decode()
+
+
 def test_client_that_does_not_read_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever waits for our locks would wait with us; what it reads at last is whole lines."""
     reader, writer = os.pipe()
