@@ -5,18 +5,25 @@ set -eu
 
 usage() {
     cat <<'END'
-usage: ./build_pyz.sh [-h]
+usage: ./build_pyz.sh [-h] [--platform PLATFORM]
 
 Builds dist/certgrinderd.pyz from this checkout and from the packages locked in
-build/requirements.txt. Needs python3 (3.10 or newer) with its venv module, and a
-package index; everything else is fetched into a temporary folder, checked against
-the locked hashes, and removed again.
+build/requirements.txt, with its SHA-256 (.sha256) and a list of all that is inside
+(.cdx.json, CycloneDX) beside it. Needs python3 (3.10 or newer) with its venv module,
+and a package index; everything else is fetched into a temporary folder, checked
+against the locked hashes, and removed again. The same commit gives the same bytes.
 
-The file runs on the Python version and the kind of machine that it was built with.
-A failed build leaves the previous file as it was.
+  --platform linux-x86_64, linux-aarch64
+             for CPython 3.10 to 3.14 on Linux with glibc; the default is the one of
+             this machine. Named here, the file is dist/certgrinderd-PLATFORM.pyz.
+  --platform native
+             for the python3 at hand alone, on whatever this machine is; what has no
+             wheel is compiled. The default where the two above do not fit.
+
+A failed build leaves the previous files as they were.
 
 Environment:
-  PYTHON   the interpreter to build with and for (python3)
+  PYTHON   the interpreter to build with (python3)
   TMPDIR   where the temporary folder goes (/tmp)
 END
 }
@@ -26,12 +33,29 @@ fail() {
     exit 1
 }
 
-case ${1-} in
-'') ;;
--h | --help)
-    usage
-    exit 0
-    ;;
+platform=
+while [ $# -gt 0 ]; do
+    case $1 in
+        -h | --help)
+            usage
+            exit 0
+            ;;
+        --platform=*)
+            platform=${1#*=}
+            ;;
+        --platform)
+            shift
+            platform=${1-none}
+            ;;
+        *)
+            usage >&2
+            exit 2
+            ;;
+    esac
+    shift
+done
+case $platform in
+'' | linux-x86_64 | linux-aarch64 | native) ;;
 *)
     usage >&2
     exit 2
@@ -51,7 +75,21 @@ command -v -- "$python" >/dev/null 2>&1 ||
 "$python" -I -c 'import ensurepip, venv' 2>/dev/null ||
     fail "$python lacks its venv module: install that too (Debian: apt-get install python3-venv)"
 
-# The modes of the files inside are part of the pyz's bytes.
+name=certgrinderd.pyz
+[ -z "$platform" ] || name=certgrinderd-$platform.pyz
+if [ -z "$platform" ]; then
+    # As Python names what its compiled modules are for.
+    case $("$python" -I -c 'import sysconfig; print(sysconfig.get_config_var("MULTIARCH"))') in
+        x86_64-linux-gnu) platform=linux-x86_64 ;;
+        aarch64-linux-gnu) platform=linux-aarch64 ;;
+        *) platform=native ;;
+    esac
+fi
+if [ "$platform" = native ]; then
+    printf 'Building for %s alone, since there may be no wheels for this system.\n' \
+        "$("$python" -I -c 'import sys; print("%s %d.%d" % (sys.implementation.name, *sys.version_info[:2]))')"
+fi
+
 umask 022
 
 temp=
@@ -59,7 +97,7 @@ new=
 clean_up() {
     status=$?
     trap - EXIT
-    [ -z "$new" ] || rm -f -- "$new"
+    [ -z "$new" ] || rm -f -- "$new" "$new.sha256" "$new.cdx.json"
     [ -z "$temp" ] || rm -rf -- "$temp"
     exit "$status"
 }
@@ -78,71 +116,36 @@ run() {
     }
 }
 
-# -I: nothing from the current folder, PYTHONPATH or the user's own packages.
-# --no-compile: compiled files would fit one Python version only, and differ from build to build.
-install() {
-    run "$temp/venv/bin/python" -I -m pip install --disable-pip-version-check --no-input \
-        --no-compile --no-warn-script-location "$@"
-}
-
 printf 'Fetching what is locked in build/ …\n'
+# -I: nothing from the current folder, PYTHONPATH or the user's own packages.
 run "$python" -I -m venv "$temp/venv"
-install --require-hashes -r "$root/build/tools.txt"
-install --require-hashes -r "$root/build/requirements.txt" --target "$temp/site"
+temp=$(cd -- "$temp" && pwd)
+cd -- "$root"
+run "$temp/venv/bin/python" -I -m pip install --disable-pip-version-check --no-input --no-compile \
+    --require-hashes -r build/tools.txt
 
-printf 'Adding certgrinderd …\n'
-(cd -- "$root" && run "$temp/venv/bin/python" -I -m hatchling build -t wheel -d "$temp/wheel")
-# Unpacked, since pip would write down the temporary folder that it was installed from.
-run "$python" -I -m zipfile -e "$temp"/wheel/certgrinderd-*.whl "$temp/site"
-# The packages' commands name the temporary folder, and nothing calls them. Their hashes stand in
-# the lists of installed files, which are only of use to pip.
-rm -rf -- "$temp/site/bin" "$temp"/site/*.dist-info/RECORD
+run "$temp/venv/bin/python" -I -m hatchling build -t wheel -d "$temp/own"
+
+# Where there is no git, nobody knows; and a change makes it another program than the commit's.
+commit=unknown
+if [ -e .git ] && command -v git >/dev/null 2>&1; then
+    # The checkout may belong to another user.
+    git() { command git -c safe.directory='*' "$@"; }
+    commit=$(git rev-parse HEAD 2>/dev/null) || commit=unknown
+    [ -z "$(git status --porcelain -- build build_pyz.sh certgrinderd hooks pyproject.toml 2>/dev/null)" ] ||
+        commit="$commit, changed"
+fi
 
 printf 'Packing …\n'
-mkdir -p -- "$root/dist"
-pyz=$root/dist/certgrinderd.pyz
+mkdir -p -- dist
 # In the same folder, so that mv replaces the old file in one step.
-new=$root/dist/.certgrinderd.pyz.$$
-# shiv's own -q would be taken for pip's and make it fail.
-run "$temp/venv/bin/python" -I -m shiv.cli --site-packages "$temp/site" --compressed \
-    --reproducible --python '/usr/bin/env python3' --entry-point certgrinderd.cli:main \
-    --output-file "$temp/pyz"
-# Its start is ours: see build/pyz_main.py.
-"$temp/venv/bin/python" -I - "$temp/pyz" "$root/build/pyz_main.py" "$new" <<'END'
-import json
-import pathlib
-import sys
-import zipfile
-
-packed, main, new = map(pathlib.Path, sys.argv[1:])
-with zipfile.ZipFile(packed) as source, new.open("wb") as file:
-    with packed.open("rb") as head:
-        file.write(head.readline())
-    build_id = json.loads(source.read("environment.json"))["build_id"]
-    text = main.read_text(encoding="utf-8").replace("_BUILD_ID", f"_{build_id}")
-    with zipfile.ZipFile(file, "w") as target:
-        for entry in source.infolist():
-            data = source.read(entry)
-            if entry.filename == "__main__.py":
-                data = text.encode()
-            target.writestr(entry, data)
-new.chmod(0o755)
-END
-mv -f -- "$new" "$pyz"
+new=dist/.new-$name
+# -E and -s leave the current folder in: that is where the package `build` is.
+run "$temp/venv/bin/python" -E -s -B -m build.make_pyz --platform "$platform" --commit "$commit" \
+    --own-wheel "$temp"/own/certgrinderd-*.whl --folder "$temp/wheels" --output "$new"
+for suffix in .sha256 .cdx.json ''; do
+    mv -f -- "$new$suffix" "dist/$name$suffix"
+done
 new=
-
-"$python" -I - "$pyz" <<'END'
-import hashlib
-import pathlib
-import platform
-import sys
-
-pyz = pathlib.Path(sys.argv[1])
-content = pyz.read_bytes()
-version = ".".join(platform.python_version_tuple()[:2])
-print(
-    f"{pyz}: {len(content) / 1e6:.1f} MB, for "
-    f"{platform.python_implementation()} {version} on {platform.system()} {platform.machine()}"
-)
-print(f"SHA-256 {hashlib.sha256(content).hexdigest()}")
-END
+printf '%s: ' "dist/$name"
+tail -n 2 -- "$temp/log"

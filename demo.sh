@@ -193,6 +193,7 @@ END
 # REQUESTS_CA_BUNDLE is for the demo only: a real CA is known to the system.
 ask() {
     env -i PATH=/usr/local/bin:/usr/bin:/bin HOME="$temp/home" LOGNAME="$(id -un)" \
+        CERTGRINDERD_CACHE="$temp/cache" \
         SSH_CONNECTION='127.0.0.1 50022 127.0.0.1 22' SSH_ORIGINAL_COMMAND="$*" \
         CERTGRINDERD_DOMAINSETS="$domainset" REQUESTS_CA_BUNDLE="$temp/ca/cert.pem" \
         "$pyz" --config-file "$temp/certgrinderd.conf" "$@"

@@ -85,7 +85,7 @@ def _hook_paths(words: Iterable[str]) -> set[str]:
 
     paths = {part for word in words for part in shlex.split(word) if part.startswith("/")}
     package = Path(__file__).resolve().parent
-    if certbot.own_archive() and any(Path(path).is_relative_to(package) for path in paths):
+    if certbot.unpacked_folder() and any(Path(path).is_relative_to(package) for path in paths):
         raise ConfigurationError(
             "the hooks are those inside the program, which each user unpacks into a folder of its "
             "own: put the folder hooks/ next to the program, or set auth-hook and cleanup-hook"

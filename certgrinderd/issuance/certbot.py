@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import sys
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,17 +62,17 @@ def _command(settings: Settings) -> list[str]:
 
 def own_command() -> tuple[str, ...]:
     """Return the words that start this very program once more."""
-    archive = own_archive()
-    if archive is not None:
-        return sys.executable, str(archive.resolve())
+    folder = unpacked_folder()
+    if folder is not None:
+        # Isolated, as it was started; certgrinderd.pyz itself may be another build by now.
+        return sys.executable, "-I", "-S", str(folder)
     return sys.executable, "-m", "certgrinderd"
 
 
-def own_archive() -> Path | None:
-    """Return the one file that this program runs from, if it does."""
-    program = getattr(sys.modules["__main__"], "__file__", None) or ""
-    archive = Path(program).parent
-    return archive if zipfile.is_zipfile(archive) else None
+def unpacked_folder() -> Path | None:
+    """Return where certgrinderd.pyz is unpacked, if this program runs from there."""
+    folder = Path(__file__).resolve().parents[2]
+    return folder if (folder / "__main__.py").is_file() else None
 
 
 def _folders(settings: Settings) -> list[str]:

@@ -18,7 +18,7 @@ LAYERS = (
     ("cli",),
     ("certgrinderd",),
     ("overview", "ocsp_methods", "pki_methods", "administration", "acme_side"),
-    ("issuance", "revocation"),
+    ("issuance", "onefile", "revocation"),
     ("system",),
     # ---
     ("arguments", "boundary"),

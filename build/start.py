@@ -1,0 +1,209 @@
+"""What runs first in certgrinderd.pyz: is it unpacked already, and may what is there be trusted?
+
+It must be understood by any Python 3, so that an unfit one can be told so; and it imports as little
+as it can, since it runs with each request. build/make_pyz.py fills in what stands in @.
+"""
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+BUILD = "@BUILD@"
+PLATFORM = "@PLATFORM@"
+PYTHONS = "@PYTHONS@"
+UNPACKER = "all/certgrinderd/onefile/unpacking.py"
+SYSTEM_CACHE = "/var/cache/certgrinderd"
+ADVICE = (
+    "set CERTGRINDERD_CACHE to a folder for it, or let root run `certgrinderd.pyz cache --prepare`"
+)
+
+
+def fail(status: int, message: str) -> "NoReturn":
+    """End with one line on standard error, in the form of all others of certgrinderd."""
+    import time
+
+    sys.stderr.write(time.strftime("%Y-%m-%d %H:%M:%S %z certgrinderd ERROR ") + message + "\n")
+    sys.exit(status)
+
+
+def require_fit_python() -> None:
+    """End unless this is a Python that the file is built for."""
+    known = PYTHONS.split()
+    is_cpython = sys.implementation.name == "cpython" and "t" not in getattr(sys, "abiflags", "")
+    if is_cpython and "%d.%d" % sys.version_info[:2] in known:
+        return
+    fail(
+        2,
+        "certgrinderd.pyz needs CPython %s, and this is %s %s: start it as `python%s "
+        "certgrinderd.pyz` if there is another"
+        % (", ".join(known), sys.implementation.name, sys.version.split()[0], known[-1]),
+    )
+
+
+def platform() -> str:
+    """Name what compiled modules must be made for: "x86_64-linux-gnu"."""
+    import os
+
+    named = getattr(sys.implementation, "_multiarch", None)
+    return str(named or "%s-%s" % (os.uname().machine, sys.platform))
+
+
+def home() -> str:
+    """Return the user's home: after sudo or su HOME may be another user's, or not be set."""
+    import os
+
+    named = os.environ.get("HOME", "")
+    try:
+        if named.startswith("/") and os.stat(named).st_uid == os.geteuid():
+            return named
+    except OSError:
+        pass
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError:
+        fail(2, "user %d has no home to unpack into: %s" % (os.geteuid(), ADVICE))
+
+
+def cache_folder(name: str) -> str:
+    """Return the folder for unpacked builds: the one named, root's, or the user's own."""
+    import os
+
+    named = os.environ.get("CERTGRINDERD_CACHE")
+    if named:
+        return os.path.realpath(named)
+    if os.geteuid() == 0 or os.access(os.path.join(SYSTEM_CACHE, name), os.R_OK | os.X_OK):
+        return os.path.realpath(SYSTEM_CACHE)
+    caches = os.environ.get("XDG_CACHE_HOME", "")
+    if not caches.startswith("/"):
+        caches = os.path.join(home(), ".cache")
+    return os.path.realpath(os.path.join(caches, "certgrinderd"))
+
+
+def require_trusted(place: str) -> None:
+    """End if another user could put code there, or exchange the folder: as sshd's StrictModes."""
+    import os
+
+    sticky = 0
+    while True:
+        found = os.lstat(place)
+        if found.st_uid not in (0, os.geteuid()):
+            whose = "%s belongs to another user, who could change what runs here: %s"
+            fail(2, whose % (place, ADVICE))
+        if found.st_mode & 0o022 and not found.st_mode & sticky:
+            others = "others can write to %s, and so change what runs here: chmod go-w %s"
+            fail(2, others % (place, place))
+        if place == "/":
+            return
+        # In a folder such as /tmp nobody can exchange what is another's.
+        place, sticky = os.path.dirname(place), 0o1000
+
+
+def require_loadable(folder: str) -> None:
+    """End if the system loads no shared libraries from there."""
+    import os
+
+    if os.statvfs(folder).f_flag & getattr(os, "ST_NOEXEC", 0):
+        message = "%s is mounted noexec, and libraries can't be loaded from there: %s"
+        fail(2, message % (folder, ADVICE))
+
+
+def is_unpacked(entry: str) -> bool:
+    """Tell whether a build is there; if so, it stays as long as this process lives."""
+    import fcntl
+    import os
+
+    try:
+        held = os.open(entry, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        # It may have been removed between the two steps.
+        return os.path.samestat(os.fstat(held), os.lstat(entry))
+    except BlockingIOError:
+        return False
+    except OSError:
+        return os.path.isdir(entry)  # no locks on this file system
+
+
+def unpack(path: str, folder: str, name: str) -> None:
+    """Unpack this file, after a look at its hashes."""
+    import errno
+    import os
+
+    if platform() != PLATFORM:
+        message = "this certgrinderd.pyz is for %s, and this Python for %s: build_pyz.sh makes one"
+        fail(2, message % (PLATFORM, platform()))
+    os.umask(0o077)
+    try:
+        os.makedirs(folder, exist_ok=True)
+        require_trusted(folder)
+        require_loadable(folder)
+        unpack_into(path, folder, name)
+    except OSError as error:
+        later = (errno.ENOSPC, errno.EDQUOT, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE)
+        message = "cannot unpack %s into %s: %s: %s"
+        values = (path, folder, error.strerror, ADVICE)
+        fail(5 if error.errno in later else 2, message % values)
+
+
+def unpack_into(path: str, folder: str, name: str) -> None:
+    """Unpack this file with its own unpacker, if that is the one that the hashes tell of."""
+    import hashlib
+    import zipfile
+    import zlib
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            manifest = archive.read("MANIFEST")
+            source = archive.read(UNPACKER)
+            line = "%s  %s" % (hashlib.sha256(source).hexdigest(), UNPACKER)
+            genuine = hashlib.sha256(manifest).hexdigest() == BUILD
+            if not genuine or line not in manifest.decode().splitlines():
+                raise ValueError("not the contents of this build")
+            unpacking = type(sys)("unpacking")
+            exec(compile(source, UNPACKER, "exec"), unpacking.__dict__)  # noqa: S102 - just checked
+            unpacking.unpack(archive, manifest.decode(), folder, name)
+    except (
+        *(ValueError, LookupError, EOFError, NotImplementedError, RuntimeError),
+        *(zipfile.BadZipFile, zlib.error),
+    ) as error:
+        fail(2, "%s is damaged, or was exchanged just now (%s): copy it again" % (path, error))
+
+
+def start() -> None:
+    """Run certgrinderd from where it is unpacked."""
+    if sys.argv[0] == "-c":
+        del sys.argv[0]
+    require_fit_python()
+    import os
+
+    path = os.path.abspath(sys.argv[0])
+    if not (sys.flags.isolated and sys.flags.no_site):
+        # Started as `python3 certgrinderd.pyz`: once more, without what the environment, the
+        # current folder and the home could slip in.
+        words = [sys.executable, "-I", "-S", path, *sys.argv[1:]]
+        os.execv(sys.executable, words)  # noqa: S606 - that is the point
+    name = "-".join((BUILD[:16], sys.implementation.cache_tag, platform()))
+    folder = cache_folder(name)
+    entry = os.path.join(folder, name)
+    if is_unpacked(entry):
+        require_loadable(folder)
+    else:
+        unpack(path, folder, name)
+        is_unpacked(entry)
+    require_trusted(entry)
+    sys.argv[0] = path
+    if sys.path[0] == path:
+        del sys.path[0]
+    sys.path.insert(0, entry)
+    from certgrinderd.cli import main
+
+    sys.exit(main())
+
+
+start()

@@ -1,0 +1,1 @@
+"""What belongs to certgrinderd.pyz alone: how it is unpacked, kept and described."""

@@ -1,0 +1,151 @@
+"""Unpacking certgrinderd.pyz: all or nothing, once for all who start at the same moment.
+
+build/start.py runs this module out of the file, before there is anything else of certgrinderd. So
+it imports the standard library alone, and what goes wrong is an OSError or a ValueError.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+_PATIENCE_SECONDS = 60
+KEPT_SECONDS = 30 * 86400
+# A name that no build has; what bears it is in the making or in removal, and nobody's in the end.
+_UNFINISHED = ".unfinished-"
+_FOR_OTHERS = 0o077
+
+
+def unpack(archive: zipfile.ZipFile, manifest: str, folder: str, name: str) -> None:
+    """Unpack what this Python needs, and remove the user's builds that were not used for 30 days.
+
+    Args:
+        archive: The pyz; nothing in it is trusted.
+        manifest: Its list of hashes, which is trusted: lines of a SHA-256, two blanks and a path.
+        folder: Where unpacked builds are, one folder each; it is ours.
+        name: That of this build.
+
+    Raises:
+        ValueError: The archive is not what the manifest says.
+        OSError: It can't be written; ETIMEDOUT when another process was at it for too long.
+    """
+    place = Path(folder)
+    with locked(place):
+        if (place / name).is_dir():
+            return
+        with making(place, name) as unfinished:
+            _extract(archive, manifest, unfinished)
+        remove_unused(place, keep=name, older_than_seconds=KEPT_SECONDS)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Be the only one who changes a folder of unpacked builds.
+
+    Raises:
+        OSError: It can't be locked; ETIMEDOUT when others held the lock for too long.
+    """
+    path = folder / "lock"
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    reason = "another process has been at it for a minute"
+                    raise OSError(errno.ETIMEDOUT, reason, str(path)) from None
+                time.sleep(0.02)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def making(folder: Path, name: str) -> Iterator[Path]:
+    """Give an empty folder that gets its name when it is finished, and goes away if it isn't.
+
+    The folder around it is locked: what others left unfinished is of those who were killed.
+    """
+    for leftover in folder.glob(f"{_UNFINISHED}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    unfinished = folder / f"{_UNFINISHED}{os.getpid()}"
+    unfinished.mkdir(mode=0o700)
+    try:
+        yield unfinished
+        unfinished.rename(folder / name)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+
+
+def remove_unused(folder: Path, *, keep: str, older_than_seconds: float) -> list[str]:
+    """Remove builds that no process runs from; the folder is locked.
+
+    Args:
+        folder: Where the builds are.
+        keep: The name of the one that stays in any case.
+        older_than_seconds: Since they were made. With 0 also those made by `cache --prepare` go,
+            which others use without leaving a trace.
+
+    Returns:
+        The names of those removed.
+    """
+    return [
+        entry.name
+        for entry in sorted(folder.iterdir())
+        if entry.name != keep and not entry.name.startswith(".") and not entry.is_symlink()
+        if _remove_if_unused(entry, older_than_seconds)
+    ]
+
+
+def _remove_if_unused(entry: Path, older_than_seconds: float) -> bool:
+    try:
+        descriptor = os.open(entry, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        found = os.fstat(descriptor)
+        age = time.time() - found.st_mtime
+        if older_than_seconds and (found.st_mode & _FOR_OTHERS or age < older_than_seconds):
+            return False
+        # Each process that runs from there holds a shared lock.
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        doomed = entry.with_name(f"{_UNFINISHED}{entry.name}")
+        entry.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _extract(archive: zipfile.ZipFile, manifest: str, folder: Path) -> None:
+    mine = str(sys.implementation.cache_tag).replace("cpython-", "cp")
+    made = set()
+    for line in manifest.splitlines():
+        digest, _, path = line.partition("  ")
+        part, _, place = path.partition("/")
+        if part not in ("all", mine):
+            continue
+        data = archive.read(path)
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise ValueError(f"{path} has another hash than it should")
+        target = folder / place
+        if target.parent not in made:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            made.add(target.parent)
+        target.write_bytes(data)

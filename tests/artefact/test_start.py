@@ -1,0 +1,309 @@
+"""How the one file starts: on which Python, from where, and what it does not trust."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.testbed.server import wait_until
+
+LOG_LINE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4} certgrinderd ERROR "
+PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+
+
+def version_of(python: Path) -> tuple[int, int] | None:
+    """Ask a Python for its version; None if it does not work."""
+    script = "import sys; print(*sys.version_info[:2])"
+    done = subprocess.run([python, "-c", script], capture_output=True, check=False)
+    if done.returncode:
+        return None
+    major, minor = done.stdout.split()
+    return int(major), int(minor)
+
+
+def interpreters() -> dict[Path, tuple[int, int]]:
+    """All Pythons 3 that are found here: those of pyenv, and those in PATH by version."""
+    found = [Path(sys.executable), *PYENV.glob("3.*/bin/python3")]
+    found += [
+        Path(program) for minor in range(4, 20) if (program := shutil.which(f"python3.{minor}"))
+    ]
+    asked = {path: version_of(path) for path in sorted({path.resolve() for path in found})}
+    return {path: version for path, version in asked.items() if version is not None}
+
+
+PYTHONS = interpreters()
+
+
+def start(
+    *words: str | Path,
+    cache: Path,
+    python: Path = Path(sys.executable),
+    more: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run words with `python3` meaning a certain Python, and its cache in a certain place."""
+    tools = cache.parent / "bin"
+    tools.mkdir(exist_ok=True)
+    link = tools / "python3"
+    # Not a link: from one, Python would not find its own library everywhere.
+    link.write_text(f'#!/bin/sh\nexec {python} "$@"\n')
+    link.chmod(0o755)
+    variables = {
+        "PATH": f"{tools}:/usr/bin:/bin",
+        "CERTGRINDERD_CACHE": str(cache),
+        "HOME": str(cache.parent),
+        **(more or {}),
+    }
+    return subprocess.run(
+        words,
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def assert_pong(done: subprocess.CompletedProcess[bytes]) -> None:
+    """It answered, and said nothing else."""
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"pong\n", b"")
+
+
+def assert_refused(
+    done: subprocess.CompletedProcess[bytes], pattern: str, *, status: int = 2
+) -> None:
+    """It said in one line why not, and nothing on standard output."""
+    assert re.fullmatch(f"{LOG_LINE}{pattern}\n", done.stderr.decode()), done.stderr.decode()
+    assert (done.returncode, done.stdout) == (status, b"")
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """Where it unpacks itself; not there yet."""
+    return tmp_path / "cache"
+
+
+@pytest.mark.parametrize("python", PYTHONS, ids=str)
+def test_each_python_runs_it_or_is_told_why_not(pyz: Path, cache: Path, python: Path) -> None:
+    """CPython 3.10 to 3.14 run the same file, compiled parts and Certbot included."""
+    if not (3, 10) <= PYTHONS[python] <= (3, 14):
+        done = start(pyz, "ping", cache=cache, python=python)
+        assert_refused(done, r"certgrinderd\.pyz needs CPython 3\.10, .*3\.14, and this is .*")
+        assert start(python, pyz, "ping", cache=cache).returncode == 2
+        return
+    assert_pong(start(pyz, "ping", cache=cache, python=python))
+    assert_pong(start(pyz, "ping", cache=cache, python=python))
+    folders = [f"--{name}-dir={cache.parent}" for name in ("config", "work", "logs")]
+    plugins = start(pyz, "certbot", "plugins", *folders, cache=cache, python=python)
+    assert plugins.returncode == 0, plugins.stderr.decode()
+    assert re.findall(rb"^\* (\w+)", plugins.stdout, re.MULTILINE) == [b"standalone", b"webroot"]
+    shown = start(pyz, "show", "configuration", cache=cache, python=python)
+    assert b"acme-server-url: https://" in shown.stdout
+
+
+def test_every_way_to_call_it_works(pyz: Path, cache: Path) -> None:
+    """By an absolute or relative path, a link, PATH, sh, and a Python that is not isolated."""
+    link = cache.parent / "grind"
+    link.symlink_to(pyz)
+    relative = os.path.relpath(pyz)
+    for words in ([pyz], [relative], [link], ["sh", relative], [sys.executable, relative]):
+        assert_pong(start(*words, "ping", cache=cache))
+    path = f"{link.parent}:/usr/bin:/bin"
+    assert_pong(start("env", link.name, "ping", cache=cache, more={"PATH": path}))
+
+
+@pytest.mark.parametrize("words", [[], [sys.executable]], ids=["by itself", "by python3"])
+def test_nothing_of_the_surroundings_is_imported(
+    pyz: Path, cache: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Modules in the current folder, in PYTHONPATH and the user's own packages are not loaded.
+
+    A Python that is not isolated does load them.
+    """
+    home = cache.parent / "home"
+    version = ".".join(map(str, sys.version_info[:2]))
+    users = home / f".local/lib/python{version}/site-packages"
+    folders = [cache.parent / "here", cache.parent / "path", users]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        for name in ("yaml", "logging", "certgrinderd"):
+            (folder / f"{name}.py").write_text("raise SystemExit('planted')")
+    monkeypatch.chdir(folders[0])
+    variables = {
+        "HOME": str(home),
+        "PYTHONPATH": str(folders[1]),
+        "PYTHONSTARTUP": str(folders[1] / "yaml.py"),
+    }
+    assert b"planted" in start("python3", "-c", "import yaml", cache=cache, more=variables).stderr
+    for _ in range(2):
+        done = start(*words, pyz, "show", "configuration", cache=cache, more=variables)
+        assert done.returncode == 0, done.stderr.decode()
+        assert b"acme-server-url:" in done.stdout
+
+
+def test_variables_of_shiv_and_python_change_nothing(pyz: Path, cache: Path) -> None:
+    """Variables that choose code in other one-file programs, or in Python, are not looked at."""
+    evil = cache.parent / "evil"
+    evil.mkdir()
+    variables = {
+        "SHIV_ROOT": str(evil),
+        "SHIV_INTERPRETER": "1",
+        "SHIV_ENTRY_POINT": "os:abort",
+        "SHIV_MODULE": "this",
+        "SHIV_CONSOLE_SCRIPT": "certbot",
+        "SHIV_FORCE_EXTRACT": "1",
+        "PYTHONHOME": str(evil),
+        "PYTHONINSPECT": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPYCACHEPREFIX": str(evil),
+    }
+    assert_pong(start(pyz, "ping", cache=cache, more=variables))
+    assert list(evil.iterdir()) == []
+    compiled = {path.name.partition(".")[0] for path in cache.rglob("certgrinderd/**/*.pyc")}
+    assert {"cli", "boundary"} <= compiled
+
+
+def test_sixteen_first_starts_unpack_once(pyz: Path, cache: Path) -> None:
+    """Whoever is not first waits, and all get their answer; nothing unfinished stays."""
+    with ThreadPoolExecutor(16) as pool:
+        for done in pool.map(lambda _: start(pyz, "ping", cache=cache), range(16)):
+            assert_pong(done)
+    (entry,) = (path for path in cache.iterdir() if path.name != "lock")
+    assert (entry / "certgrinderd/cli.py").is_file()
+
+
+def test_killed_while_unpacking_is_mended_by_the_next(pyz: Path, cache: Path) -> None:
+    """SIGKILL leaves something unfinished that nobody uses; the next start puts it right."""
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", pyz, "ping"], env={"CERTGRINDERD_CACHE": str(cache)}
+    )
+    wait_until(lambda: any(cache.glob(".unfinished-*/*")), timeout=30, what="it unpacks")
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert list(cache.glob(".unfinished-*"))
+    assert_pong(start(pyz, "ping", cache=cache))
+    assert sorted(path.name for path in cache.iterdir())[1:] == ["lock"]
+
+
+def copied(pyz: Path, target: Path) -> Path:
+    """Copy the file, to do something to it."""
+    return Path(shutil.copy(pyz, target))
+
+
+def flip(path: Path, offset: int) -> None:
+    """Change one bit."""
+    with path.open("r+b") as file:
+        file.seek(offset)
+        (byte,) = file.read(1)
+        file.seek(offset)
+        file.write(bytes([byte ^ 1]))
+
+
+def offset_of(pyz: Path, member: str) -> int:
+    """Return where the content of a member lies in the file."""
+    with zipfile.ZipFile(pyz) as archive:
+        return archive.getinfo(member).header_offset + 30 + len(member) + 20
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        "__main__.py",
+        "MANIFEST",
+        "all/certgrinderd/onefile/unpacking.py",
+        "all/certgrinderd/cli.py",
+        "all/cryptography/hazmat/bindings/_rust.abi3.so",
+    ],
+)
+def test_flipped_bit_is_found_at_the_first_start(pyz: Path, cache: Path, member: str) -> None:
+    """A file that is not what was built is not run, and leaves nothing unpacked."""
+    copy = copied(pyz, cache.parent / "certgrinderd.pyz")
+    assert_pong(start(copy, "ping", cache=cache.with_name("other")))
+    flip(copy, offset_of(pyz, member))
+    assert_refused(start(copy, "ping", cache=cache), r"\S+ is damaged.*: copy it again")
+    assert not cache.exists() or {path.name for path in cache.iterdir()} <= {"lock"}
+
+
+def test_exchanged_module_is_found_though_the_zip_is_sound(pyz: Path, cache: Path) -> None:
+    """The hashes in the first code decide, not the check sums that whoever writes a zip makes."""
+    copy = cache.parent / "certgrinderd.pyz"
+    with zipfile.ZipFile(pyz) as old:
+        prefix = pyz.read_bytes()[: old.getinfo("__main__.py").header_offset]
+        copy.write_bytes(prefix)
+        with zipfile.ZipFile(copy, "a") as new:
+            for info in old.infolist():
+                data = old.read(info)
+                if info.filename == "all/certgrinderd/cli.py":
+                    data += b"\n# exchanged\n"
+                new.writestr(info, data)
+    copy.chmod(0o755)
+    assert_refused(start(copy, "ping", cache=cache), r"\S+ is damaged.*cli\.py has another hash.*")
+
+
+@pytest.mark.parametrize("part", [0.01, 0.5, 0.999], ids=["start", "half", "end"])
+def test_truncated_file_says_so(pyz: Path, cache: Path, part: float) -> None:
+    """A copy that broke off is told from a good one."""
+    copy = copied(pyz, cache.parent / "certgrinderd.pyz")
+    os.truncate(copy, int(copy.stat().st_size * part))
+    assert_refused(start(copy, "ping", cache=cache), r"\S+ is damaged.*: copy it again")
+
+
+def test_replaced_while_it_runs(pyz: Path, cache: Path) -> None:
+    """A request that runs goes on as what it started as: nothing is read from the file any more.
+
+    It has not yet loaded what reads CSRs when the file is replaced, as the unpacked folder shows.
+    """
+    copy = copied(pyz, cache.parent / "certgrinderd.pyz")
+    assert_pong(start(copy, "ping", cache=cache))
+    assert not list(cache.rglob("names.*.pyc"))
+    running = subprocess.Popen(
+        [copy, "show", "csr"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={"PATH": os.environ["PATH"], "CERTGRINDERD_CACHE": str(cache)},
+    )
+    held = f"{cache.resolve()}/"
+    wait_until(lambda: _holds(running.pid, held), timeout=30, what="it runs from the cache")
+    new = cache.parent / "new"
+    new.write_text("something else")
+    new.replace(copy)
+    _, errors = running.communicate(b"no CSR", timeout=30)
+    assert running.returncode == 3, errors
+    assert re.fullmatch(rf"{LOG_LINE}.*\n", errors.decode())
+
+
+def _holds(pid: int, prefix: str) -> bool:
+    """Whether a process has something below a folder open."""
+    links = []
+    for descriptor in Path(f"/proc/{pid}/fd").glob("*"):
+        with contextlib.suppress(OSError):
+            links.append(str(descriptor.readlink()))
+    return any(link.startswith(prefix) for link in links)
+
+
+def test_cache_that_others_can_write_to_is_refused(pyz: Path, cache: Path) -> None:
+    """Where others could put code, nothing is run from; after the advice is followed, it is."""
+    cache.mkdir()
+    cache.chmod(0o777)
+    done = start(pyz, "ping", cache=cache)
+    assert_refused(done, rf"others can write to {cache}, .*: chmod go-w {cache}")
+    cache.chmod(0o755)
+    assert_pong(start(pyz, "ping", cache=cache))
+    cache.parent.chmod(0o777)
+    assert_refused(start(pyz, "ping", cache=cache), rf"others can write to {cache.parent}, .*")
+    cache.parent.chmod(0o1777)
+    assert_pong(start(pyz, "ping", cache=cache))
+    (entry,) = (path for path in cache.iterdir() if path.name != "lock")
+    entry.chmod(0o775)
+    assert_refused(start(pyz, "ping", cache=cache), rf"others can write to {entry}, .*")
