@@ -89,6 +89,9 @@ def build_parser(*, client: bool = False) -> _Parser:
     options = [option for option in OPTIONS.values() if option.client_may_set or not client]
     _add_options(parser, options)
     parser.add_argument("--version", action="store_true", help="Print the version.")
+    if not client:
+        text = "With --version: print the commit and the versions of all that is inside, too."
+        parser.add_argument("--verbose", action="store_true", help=text)
     commands = [command for command in COMMANDS if command.client_may_run or not client]
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", dest="word0")
     groups: dict[str, argparse._SubParsersAction[_Parser]] = {}
@@ -140,7 +143,8 @@ def _add_options(parser: _Parser, options: Iterable[Option]) -> None:
 
 def _require_known_options(parser: _Parser, words: Sequence[str]) -> None:
     """Name an option that doesn't exist; argparse would stumble over the word behind it first."""
-    known = {flag for option in OPTIONS.values() for flag in option.flags} | {"--help", "--version"}
+    known = {flag for option in OPTIONS.values() for flag in option.flags}
+    known |= {"--help", "--version", "--verbose"}
     commands = {command.words[0] for command in COMMANDS}
     for word in words:
         if word in commands:
@@ -161,6 +165,8 @@ def _parse(parser: _Parser, words: Sequence[str]) -> Parsed:
     command = tuple(found[name] for name in ("word0", "word1") if found.get(name))
     if found.get("version"):
         command = ("version",)
+    elif found.pop("verbose", False):
+        parser.error("--verbose goes with --version")
     values = {
         option.name: option.parse(found[key], named=f"--{option.name}")
         for option in OPTIONS.values()

@@ -102,15 +102,41 @@ def _run(request: _Request) -> None:
     if command == ("ping",):
         print("pong", flush=True)  # noqa: T201 - the answer
     elif command == ("version",):
-        print(f"certgrinderd {__version__}", flush=True)  # noqa: T201 - the answer
+        print(_version(request), end="", flush=True)  # noqa: T201 - the answer
     elif command == ("help",):
         arguments.build_parser(client=request.is_client).print_help()
+    elif command in (("cache",), ("show", "licenses")):
+        print(_about_one_file(request.parsed), end="", flush=True)  # noqa: T201 - the answer
     elif not command:
         raise (WordRefused if request.is_client else UsageError)(
             "there is no command, such as get certificate (certgrinderd --help shows them all)"
         )
     else:
         _run_configured(request)
+
+
+def _version(request: _Request) -> str:
+    if not request.parsed.arguments.get("verbose"):
+        return f"certgrinderd {__version__}\n"
+    from certgrinderd.onefile import about
+
+    return about.versions()
+
+
+def _about_one_file(parsed: arguments.Parsed) -> str:
+    from pathlib import Path
+
+    from certgrinderd.onefile import about, cache
+
+    folder = cache.require_unpacked()
+    if parsed.command == ("show", "licenses"):
+        return about.licences(folder)
+    answer = ""
+    if parsed.arguments["prepare"] is not None:
+        answer += cache.prepare(folder, Path(parsed.arguments["prepare"]))
+    if parsed.arguments["clean"]:
+        answer += cache.clean(folder)
+    return answer or cache.describe(folder)
 
 
 def _run_configured(request: _Request) -> None:

@@ -64,6 +64,17 @@ def _acme_side_options() -> Iterator[Argument]:
         yield _argument(f"--{name}", default=argparse.SUPPRESS, help=option.help, **parameters)
 
 
+_CACHE = (
+    _argument(
+        "--prepare",
+        nargs="?",
+        const="/var/cache/certgrinderd",
+        help="Unpack it for all users: to `/var/cache/certgrinderd`, where all look, or to another "
+        "folder, which they must name in `CERTGRINDERD_CACHE`.",
+    ),
+    _argument("--clean", action="store_true", help="Remove the builds there that nobody runs."),
+)
+
 GROUPS = {
     "check": "Check what belongs to the server besides its configuration.",
     "get": "Get certificates, OCSP responses, CRLs or renewal information.",
@@ -172,6 +183,7 @@ COMMANDS = (
         "Show what is in a CSR, and whether this client may have it. Reads PEM.",
         client_may_run=True,
     ),
+    Command(("show", "licenses"), "Show the licences of all that is inside certgrinderd.pyz."),
     Command(
         ("show", "sudoers"),
         "Show the rule for sudo that lets certgrinderd run the configured certbot-command, and "
@@ -191,6 +203,7 @@ COMMANDS = (
             ),
         ),
     ),
+    Command(("cache",), "Show where certgrinderd.pyz is unpacked.", arguments=_CACHE),
     Command(
         ("certbot",),
         "Run the Certbot inside certgrinderd with the words that follow, on the configured "

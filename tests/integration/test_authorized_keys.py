@@ -299,7 +299,7 @@ def documented(page: str, *holding: str) -> list[str]:
 def test_documented_setup_lets_a_client_in(server: Host, tmp_path: Path) -> None:
     """User, folders, drop-in and line as docs/ssh.md has them; and what it says must not work."""
     drop_in, user, folders, unpacked = documented(
-        "ssh.md", "Match User", "useradd", "-m 0755 /var/lib", ".shiv"
+        "ssh.md", "Match User", "useradd", "-m 0755 /var/lib", ".cache"
     )
     server.check(["userdel", "certgrinderd"])
     key = tmp_path / "key"

@@ -47,7 +47,7 @@ def help_options(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[list[str], 
     options = {}
     for item in re.split(r"\n  (?=-)", build_parser().format_help())[1:]:
         flags = re.findall(r"(?:^|, )(--?[A-Za-z][a-z-]*)", item.partition("  ")[0].splitlines()[0])
-        if flags[-1] not in ("--help", "--version"):
+        if flags[-1] not in ("--help", "--version", "--verbose"):
             default = re.search(r" Default: (.*)\.$", item, flags=re.MULTILINE)
             options[flags[-1].removeprefix("--")] = (flags, default[1] if default else "false")
     return options

@@ -1,0 +1,105 @@
+"""Care for the folder that certgrinderd.pyz unpacks itself into."""
+
+from __future__ import annotations
+
+import compileall
+import errno
+import os
+import shutil
+from pathlib import Path
+
+from certgrinderd.errors import CertgrinderdError, ConfigurationError, Temporary, UsageError
+from certgrinderd.onefile import unpacking
+
+
+def require_unpacked() -> Path:
+    """Return the folder that this program runs from.
+
+    Raises:
+        UsageError: It was installed in another way, and there is none.
+    """
+    folder = Path(__file__).resolve().parents[2]
+    if not (folder / "__main__.py").is_file():
+        raise UsageError("this certgrinderd is installed as a package, not as certgrinderd.pyz")
+    return folder
+
+
+def describe(entry: Path) -> str:
+    """Return lines about the builds that are unpacked beside the one in use."""
+    others = [
+        f"{other}\n"
+        for other in sorted(entry.parent.iterdir())
+        if other != entry and other.is_dir() and not other.name.startswith(".")
+    ]
+    return "".join([f"{entry}  # in use\n", *others])
+
+
+def prepare(entry: Path, folder: Path) -> str:
+    """Unpack and compile a build for all users, who can then only read it.
+
+    Args:
+        entry: Where it is unpacked now.
+        folder: Where it is to be; made if it isn't there.
+
+    Returns:
+        A line that says where it is.
+
+    Raises:
+        ConfigurationError: It can't be written there.
+        Temporary: Another process is at it, or the disk is full.
+    """
+    target = folder.resolve() / entry.name
+    try:
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with unpacking.locked(folder):
+            if target.is_dir():
+                _finish(target, target)
+            else:
+                with unpacking.making(folder, entry.name) as unfinished:
+                    ignore = shutil.ignore_patterns("__pycache__")
+                    shutil.copytree(entry, unfinished, dirs_exist_ok=True, ignore=ignore)
+                    _finish(unfinished, target)
+        folder.chmod(0o755)
+    except OSError as error:
+        raise _foreseen(error, folder) from error
+    return f"{target}\n"
+
+
+def clean(entry: Path) -> str:
+    """Remove the builds beside this one that no process runs from, prepared ones as well.
+
+    Returns:
+        A line for each that is gone.
+
+    Raises:
+        ConfigurationError, Temporary: See prepare.
+    """
+    try:
+        with unpacking.locked(entry.parent):
+            gone = unpacking.remove_unused(entry.parent, keep=entry.name, older_than_seconds=0)
+    except OSError as error:
+        raise _foreseen(error, entry.parent) from error
+    return "".join(f"removed {entry.parent / name}\n" for name in gone)
+
+
+def _finish(place: Path, named: Path) -> None:
+    """Compile all, and let others read it; the folder itself comes last, so that it is whole then.
+
+    Args:
+        place: Where it is.
+        named: Where it will be, for tracebacks.
+    """
+    # What can't be compiled is source for other Pythons, which this one would not load either.
+    compileall.compile_dir(place, ddir=str(named), quiet=2, workers=1)
+    for parent, folders, files in os.walk(place):
+        for name in folders:
+            Path(parent, name).chmod(0o755)
+        for name in files:
+            Path(parent, name).chmod(0o644)
+    place.chmod(0o755)
+
+
+def _foreseen(error: OSError, folder: Path) -> CertgrinderdError:
+    later = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.ETIMEDOUT)
+    kind = Temporary if later else ConfigurationError
+    return kind(f"cache: cannot write in {folder}: {error.strerror}")
