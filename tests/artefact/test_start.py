@@ -56,8 +56,10 @@ def start(
     tools.mkdir(exist_ok=True)
     link = tools / "python3"
     # Not a link: from one, Python would not find its own library everywhere.
-    link.write_text(f'#!/bin/sh\nexec {python} "$@"\n')
-    link.chmod(0o755)
+    script = f'#!/bin/sh\nexec {python} "$@"\n'
+    if not link.exists() or link.read_text() != script:
+        link.write_text(script)
+        link.chmod(0o755)
     variables = {
         "PATH": f"{tools}:/usr/bin:/bin",
         "CERTGRINDERD_CACHE": str(cache),
@@ -175,6 +177,7 @@ def test_variables_of_shiv_and_python_change_nothing(pyz: Path, cache: Path) -> 
 
 def test_sixteen_first_starts_unpack_once(pyz: Path, cache: Path) -> None:
     """Whoever is not first waits, and all get their answer; nothing unfinished stays."""
+    start("true", cache=cache)  # the `python3` for all of them
     with ThreadPoolExecutor(16) as pool:
         for done in pool.map(lambda _: start(pyz, "ping", cache=cache), range(16)):
             assert_pong(done)
