@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from build.make_pyz import assemble
 from tests.testbed.server import wait_until
 
 LOG_LINE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4} certgrinderd ERROR "
@@ -310,3 +311,37 @@ def test_cache_that_others_can_write_to_is_refused(pyz: Path, cache: Path) -> No
     (entry,) = (path for path in cache.iterdir() if path.name != "lock")
     entry.chmod(0o775)
     assert_refused(start(pyz, "ping", cache=cache), rf"others can write to {entry}, .*")
+
+
+def another_build(pyz: Path, target: Path, *, platform: str | None = None) -> Path:
+    """Write a sound file that differs in one module, or is for another kind of machine."""
+    with zipfile.ZipFile(pyz) as archive:
+        tree = {
+            name: archive.read(name)
+            for name in archive.namelist()
+            if name not in ("__main__.py", "MANIFEST")
+        }
+    tree["all/certgrinderd/cli.py"] += b"\n# another build\n"
+    multiarch = platform or str(getattr(sys.implementation, "_multiarch", ""))
+    data = assemble(tree, version="0", platform=multiarch, pythons=[sys.version_info[:2]])
+    target.write_bytes(data)
+    target.chmod(0o755)
+    return target
+
+
+def test_two_builds_live_side_by_side(pyz: Path, cache: Path) -> None:
+    """Each build runs what is its own, in turns and from the same cache."""
+    other = another_build(pyz, cache.parent / "other.pyz")
+    for _ in range(2):
+        assert_pong(start(pyz, "ping", cache=cache))
+        assert_pong(start(other, "ping", cache=cache))
+    endings = [path.read_bytes()[-16:] for path in cache.glob("*/certgrinderd/cli.py")]
+    assert sorted(ending == b"# another build\n" for ending in endings) == [False, True]
+
+
+def test_file_for_another_machine_says_so(pyz: Path, cache: Path) -> None:
+    """Libraries for another processor are not unpacked, and the line names both."""
+    other = another_build(pyz, cache.parent / "other.pyz", platform="m68k-linux-gnu")
+    pattern = r"this certgrinderd\.pyz is for m68k-linux-gnu, and this Python for \S+: .*"
+    assert_refused(start(other, "ping", cache=cache), pattern)
+    assert not cache.exists()
