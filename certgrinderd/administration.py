@@ -44,6 +44,7 @@ def show_sudoers(settings: Settings, arguments: Mapping[str, Any]) -> str:
     if settings.acme_client_command is not None:
         return _acme_client_rule(user, settings)
     rules = []
+    paths = {_HOOKS_CONF, *_challenge_files(settings)}
     for name, command, optional in _certbot_commands(settings):
         parsed = sudoers.parse_command(command, named="certbot-command")
         if parsed.run_as != "root":
@@ -52,12 +53,12 @@ def show_sudoers(settings: Settings, arguments: Mapping[str, Any]) -> str:
                 "private folder that the request is in: leave -u out"
             )
         words = [word for word in parsed.arguments if sudoers.FOLDER not in word]
-        paths = {parsed.program, _HOOKS_CONF, settings.web_root or "/", *_hook_paths(words)}
-        _require_unchangeable(user, paths)
+        paths |= {parsed.program, *_hook_paths(words)}
         pattern = sudoers.expression(
             parsed.arguments, optional=optional, folder=files.PRIVATE_NAME, named=name
         )
         rules.append((parsed, pattern))
+    _require_unchangeable(user, paths)
     variables = {
         challenge.variable: str(challenge.place(settings)) for challenge in challenges(settings)
     }
@@ -77,6 +78,12 @@ def _acme_client_rule(user: str, settings: Settings) -> str:
     pattern = sudoers.acme_side_expression(parsed.arguments, servers=servers)
     _require_unchangeable(user, {parsed.program, parsed.arguments[2]})
     return sudoers.render(user, [(parsed, pattern)], {})
+
+
+def _challenge_files(settings: Settings) -> Iterator[str]:
+    """Paths that root's hook writes to: some file stands for each that has the name of a token."""
+    if settings.web_root is not None:
+        yield os.path.join(settings.web_root, ".well-known", "acme-challenge", "TOKEN")  # noqa: PTH118 - as text
 
 
 def _hook_paths(words: Iterable[str]) -> set[str]:
@@ -138,13 +145,19 @@ def _require_unchangeable(user: str, paths: Iterable[str]) -> None:
     if account.pw_uid == 0:
         raise UsageError("root needs no rule: name the user that clients log in as by --user")
     groups = os.getgrouplist(user, account.pw_gid)
+    found: dict[Path, str] = {}
     for path in sorted(paths):
         part = files.changeable_part(path, uid=account.pw_uid, gids=groups)
         if part is not None:
-            raise ConfigurationError(
-                f"{user} can change {part}, and with it what another user does with {path}: let it "
-                "belong to root, with no right to write for others"
-            )
+            found.setdefault(part, path)
+    if found:
+        changed = "; ".join(
+            f"{user} can change {part}, and with it what another user does with {path}"
+            for part, path in found.items()
+        )
+        raise ConfigurationError(
+            f"{changed}: let it belong to root, with no right to write for others"
+        )
 
 
 def show_authorized_keys(settings: Settings, arguments: Mapping[str, Any]) -> str:

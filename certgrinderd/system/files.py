@@ -15,6 +15,9 @@ from certgrinderd.errors import ConfigurationError, MalformedInput
 
 _CHUNK = 65536
 
+# As Linux: path_resolution(7).
+_MOST_LINKS = 40
+
 # The name of a folder that private_directory() makes, as a regular expression.
 PRIVATE_NAME = "certgrinderd-[0-9a-f]{16}"
 
@@ -145,7 +148,7 @@ def changeable_part(path: str, *, uid: int, gids: Collection[int]) -> Path | Non
     Access control lists are not looked at.
 
     Args:
-        path: An absolute path; what isn't there yet counts by the folder that it would be in.
+        path: A path; what isn't there yet counts by the folder that it would be in.
         uid: The user; not root.
         gids: All of the user's groups.
 
@@ -159,26 +162,43 @@ def changeable_part(path: str, *, uid: int, gids: Collection[int]) -> Path | Non
         try:
             found = part.lstat()
         except (FileNotFoundError, NotADirectoryError):
+            # Not even a folder like /tmp keeps the user from being the first to make it.
+            folder = part.parent
+            if folder.is_dir() and _may_write(folder.stat(), gids):
+                return folder
             continue
         except OSError as error:
             raise ConfigurationError(f"cannot look at {part}: {error.strerror}") from error
-        writable = found.st_mode & stat.S_IWOTH or (
-            found.st_gid in gids and found.st_mode & stat.S_IWGRP
-        )
         # Nobody replaces what belongs to others in a folder like /tmp; a link's mode says nothing.
         exempt = stat.S_ISLNK(found.st_mode) or found.st_mode & stat.S_ISVTX
-        if found.st_uid == uid or (writable and not exempt):
+        if found.st_uid == uid or (_may_write(found, gids) and not exempt):
             return part
     return None
 
 
+def _may_write(found: os.stat_result, gids: Collection[int]) -> bool:
+    by_group = found.st_gid in gids and found.st_mode & stat.S_IWGRP
+    return bool(found.st_mode & stat.S_IWOTH or by_group)
+
+
 def _parts(path: str) -> Iterator[Path]:
-    """Everything that leads to a file, from the root on, and where links on the way point."""
+    """Everything that leads to a file, as the kernel walks it: from the root on, link by link."""
     current = Path("/")
     yield current
-    for name in Path(os.path.abspath(path)).parts[1:]:  # noqa: PTH100 - links stay as they are
-        link = current / name
-        yield link
-        current = Path(os.path.realpath(link))
-        if current != link:
-            yield from (*reversed(current.parents), current)
+    left = [*reversed((Path.cwd() / path).parts[1:])]
+    links = 0
+    while left:
+        name = left.pop()
+        part = current.parent if name == ".." else current / name
+        yield part
+        try:
+            target = part.readlink()
+        except OSError:  # no link, or nothing
+            current = part
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            raise ConfigurationError(f"cannot look at {path}: too many symbolic links")
+        if target.is_absolute():
+            current = Path("/")
+        left += reversed(target.parts[1:] if target.is_absolute() else target.parts)

@@ -493,6 +493,66 @@ def test_no_rule_for_what_the_user_could_change(installation: Installation, path
     assert installation.show_sudoers().returncode == 0
 
 
+WEB_ROOT = "/var/www/acme"
+TOKENS = f"{WEB_ROOT}/.well-known/acme-challenge"
+
+
+@pytest.mark.parametrize(
+    ("script", "part"),
+    [
+        pytest.param(f"chown {USER} {WEB_ROOT}", WEB_ROOT, id="the web root"),
+        pytest.param(f"chown {USER} {WEB_ROOT}/.well-known", f"{WEB_ROOT}/.well-known", id="above"),
+        pytest.param(f"chown {USER} {TOKENS}", TOKENS, id="the folder"),
+        pytest.param(f"chmod 1777 {TOKENS}", TOKENS, id="a folder like /tmp"),
+        pytest.param(
+            f"rm -r {WEB_ROOT}/.well-known && chmod 1777 {WEB_ROOT}", WEB_ROOT, id="not there yet"
+        ),
+        pytest.param(
+            f"rmdir {TOKENS} && ln -s /etc/cron.d {TOKENS} && chown -h {USER} {TOKENS}",
+            TOKENS,
+            id="the user's link",
+        ),
+        pytest.param(
+            f"rmdir {TOKENS} && ln -s /home/{USER}/tokens {TOKENS}"
+            f" && ln -s /etc/cron.d /home/{USER}/tokens",
+            f"/home/{USER}",
+            id="a link to the user's link",
+        ),
+    ],
+)
+def test_no_rule_for_a_web_root_that_the_user_could_change(
+    installation: Installation, script: str, part: str
+) -> None:
+    """Root's hook would write its files where the user's link leads."""
+    installation.configure(web_root=WEB_ROOT)
+    host = installation.host
+    fresh = f"rm -rf {WEB_ROOT} /home/{USER}/tokens && install -d -m 755 {WEB_ROOT}"
+    host.check(["sh", "-ec", f"umask 022; {fresh}; mkdir -p {TOKENS}; {script}"])
+    refused = installation.show_sudoers()
+    assert (refused.returncode, refused.stdout) == (2, b"")
+    assert f"{USER} can change {part}, and".encode() in refused.stderr
+
+    host.check(["sh", "-ec", f"umask 022; {fresh}"])
+    assert b"WEBROOT=/var/www/acme" in installation.show_sudoers().stdout
+    host.check(["sh", "-ec", f"umask 022; mkdir -p {TOKENS}"])
+    assert installation.show_sudoers().returncode == 0
+
+
+def test_all_that_the_user_could_change_is_said_at_once(installation: Installation) -> None:
+    """In one line, and each thing once."""
+    installation.configure()
+    paths = [HOOK, CLEANUP_HOOK, CERTBOT]
+    installation.host.check(["chown", USER, *paths])
+    try:
+        refused = installation.show_sudoers()
+    finally:
+        installation.host.check(["chown", "root", *paths])
+    assert (refused.returncode, refused.stderr.count(b"\n")) == (2, 1)
+    for path in paths:
+        assert refused.stderr.count(f"{USER} can change {path},".encode()) == 1
+    assert installation.show_sudoers().returncode == 0
+
+
 def test_no_rule_for_hooks_inside_the_program(installation: Installation) -> None:
     """Each user unpacks them into a folder of its own."""
     installation.configure()

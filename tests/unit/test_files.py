@@ -251,3 +251,59 @@ def test_root_leaves_nothing_in_the_folder_of_a_user(tmp_path: Path) -> None:
     os.chown(tmp_path, 54321, -1)
     with pytest.raises(ConfigurationError, match="belongs to 54321"):
         require_own_side(str(tmp_path), named="n")
+
+
+def test_folder_like_tmp_counts_for_what_is_not_there(tree: Path) -> None:
+    """Whoever comes first makes it, and keeps it."""
+    (tree / "folder").chmod(0o1777)
+    assert part(tree / "folder" / "none") == tree / "folder"
+    assert part(tree / "folder" / "none" / "file") == tree / "folder"
+    (tree / "folder").chmod(0o755)
+    assert part(tree / "folder" / "none" / "file") is None
+
+
+def test_each_link_of_a_chain_counts(tree: Path) -> None:
+    """One in the middle can be pointed elsewhere as well as the first one or the last."""
+    middle = tree.parent / "middle"
+    middle.mkdir()
+    middle.chmod(0o755)
+    (middle / "link").symlink_to("../ours/folder/../folder")
+    (tree / "link").symlink_to("../middle/link")
+    assert part(tree / "link" / "file") is None
+    middle.chmod(0o777)
+    assert part(tree / "link" / "file") == middle
+    middle.chmod(0o755)
+    tree.joinpath("folder").chmod(0o777)
+    assert part(tree / "link" / "file") == tree / "folder"
+
+
+@pytest.mark.parametrize("target", ["folder/none", "../ours/folder/none/file"])
+def test_link_to_what_is_not_there_counts_by_its_target(tree: Path, target: str) -> None:
+    """What the link leads to is what would be made."""
+    (tree / "link").symlink_to(target)
+    assert part(tree / "link") is None
+    (tree / "folder").chmod(0o777)
+    assert part(tree / "link") == tree / "folder"
+
+    (tree / "folder").chmod(0o755)
+    (tree / "folder" / "beside").symlink_to("none")
+    assert part(tree / "folder" / "beside") is None
+    (tree / "folder").chmod(0o1777)
+    assert part(tree / "folder" / "beside") == tree / "folder"
+
+
+def test_parent_of_a_link_is_that_of_its_target(tree: Path) -> None:
+    """As the kernel goes, not as the path is written."""
+    away = tree.parent / "away"
+    away.mkdir()
+    away.chmod(0o777)
+    (tree / "link").symlink_to(away)
+    assert part(tree / "link" / ".." / "none") == away
+    assert part(tree / "folder" / ".." / "none") is None
+
+
+def test_links_in_a_circle_are_an_error(tree: Path) -> None:
+    """And end."""
+    (tree / "link").symlink_to("link")
+    with pytest.raises(ConfigurationError, match="too many symbolic links"):
+        part(tree / "link" / "file")
