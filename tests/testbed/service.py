@@ -53,6 +53,8 @@ class Service:
         # What hooks and certbot need and no setting says.
         self.environment = {
             "HOME": str(sshd.directory / "home"),
+            # Not root's own, /var/cache/certgrinderd: once for all tests, and gone after them.
+            "CERTGRINDERD_CACHE": str(sshd.directory / "cache"),
             "REQUESTS_CA_BUNDLE": str(pebble.ca_file),
             "CERTGRINDERD_NSUPDATE_KEY": str(named.key_file),
             "CERTGRINDERD_NSUPDATE_PORT": str(named.port),
