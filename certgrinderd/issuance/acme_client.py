@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 # Requests under way at a time. A CA far away takes as long for eight as for one.
 _AT_ONCE = 8
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.03, 5.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 5.0
 # A CA may give two simultaneous orders for the same names the same order; one of them loses.
 _MOST_ORDERS = 5
 # base64url (RFC 8555 section 8.1); it becomes the name of a file.

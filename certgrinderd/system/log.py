@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import logging.handlers
 import os
 import select
 import stat
@@ -144,9 +143,11 @@ def _add(handler: logging.Handler) -> None:
 
 
 def _syslog_handler(socket: str, facility: str) -> logging.Handler:
-    number: Any = getattr(logging.handlers.SysLogHandler, facility, None)
+    from logging.handlers import SysLogHandler
+
+    number: Any = getattr(SysLogHandler, facility, None)
     if not isinstance(number, int):
-        names = (f"LOG_{name.upper()}" for name in logging.handlers.SysLogHandler.facility_names)
+        names = (f"LOG_{name.upper()}" for name in SysLogHandler.facility_names)
         raise ConfigurationError(
             f"syslog-facility: there is no {facility}; there are {', '.join(sorted(names))}"
         )
@@ -162,7 +163,7 @@ def _syslog_handler(socket: str, facility: str) -> logging.Handler:
         # The handler itself, like openlog(3), says nothing when there is no socket.
         if isinstance(address, str) and not stat.S_ISSOCK(Path(address).stat().st_mode):
             raise ConfigurationError(f"syslog-socket: {address} is not a socket")
-        handler = logging.handlers.SysLogHandler(address, number)
+        handler = SysLogHandler(address, number)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigurationError(f"syslog-socket: cannot reach {socket}: {reason}") from error

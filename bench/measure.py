@@ -1,0 +1,164 @@
+"""Measure, interleaved, and write docs/benchmarks.json, which bench/report.py makes a page of."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import os
+import platform
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import get_args
+
+from bench import peers, report
+from bench.peers import Challenge, Peer, Run
+from bench.world import NAMES, World, world
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / "docs" / "benchmarks.json"
+_LONGEST_RUN = 300.0
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one run took: seconds of wall and CPU time, KiB of its largest process."""
+
+    wall: float
+    cpu: float
+    memory: int
+    ok: bool
+
+
+def measure(run: Run, out: Path) -> Figures:
+    """Run a client once, with all its children."""
+    facts = out.with_suffix(".time")
+    # GNU time, because a child of ours is as large as we are until it runs its program.
+    timed = ["time", "--quiet", "-f", "%e %U %S %M", "-o", str(facts)]
+    with (
+        (run.stdin or Path(os.devnull)).open("rb") as stdin,
+        out.with_suffix(".out").open("wb") as stdout,
+        out.with_suffix(".err").open("wb") as stderr,
+    ):
+        start = time.monotonic()
+        process = subprocess.run(
+            [*timed, "timeout", str(_LONGEST_RUN), *run.command],
+            env=dict(run.env),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            check=False,
+        )
+        wall = time.monotonic() - start
+    _, user, system, memory = facts.read_text().split()
+    result = run.result or out.with_suffix(".out")
+    ok = process.returncode == 0 and result.exists() and b"BEGIN CERT" in result.read_bytes()
+    if not ok:
+        error = out.with_suffix(".err").read_text(errors="replace")[-400:]
+        sys.stderr.write(f"failed: {run.command[0]}: {process.returncode}: {error}\n")
+    return Figures(wall, float(user) + float(system), int(memory), ok)
+
+
+def one_after_the_other(
+    place: World, competitors: list[Peer], challenge: Challenge, *, names: int, runs: int
+) -> dict[str, list[Figures]]:
+    """Each client in turn, again and again."""
+    found: dict[str, list[Figures]] = {peer.name: [] for peer in competitors}
+    for number in range(runs):
+        # Not always behind the same one.
+        for peer in random.sample(competitors, len(competitors)):
+            out = place.folder / f"{peer.folder.name}-{challenge}-{names}-{number}"
+            figures = measure(peer.run(place.csr(names), challenge, out), out)
+            found[peer.name].append(figures)
+            sys.stderr.write(
+                f"{challenge} {names:3} names {peer.name:20} {figures.wall:7.3f} s "
+                f"{figures.cpu:7.3f} s CPU {figures.memory / 1024:6.1f} MiB\n"
+            )
+    return found
+
+
+def warm_up(place: World, competitors: list[Peer]) -> None:
+    """Let each client run once: it may make an account, or unpack itself."""
+    for peer in competitors:
+        out = place.folder / f"{peer.folder.name}-warm-up"
+        measure(peer.run(place.csr(1), "http-01", out), out)
+
+
+def all_at_once(place: World, peer: Peer, clients: int) -> dict[str, float]:
+    """So many runs at the same time, each for a name of its own: how many are served, and when."""
+    outs = [place.folder / f"{peer.folder.name}-crowd-{clients}-{n}" for n in range(clients)]
+    runs = [peer.run(place.csr(1, first=number), "http-01", out) for number, out in enumerate(outs)]
+    start = time.monotonic()
+    with ThreadPoolExecutor(clients) as pool:
+        found = list(pool.map(measure, runs, outs))
+    total = time.monotonic() - start
+    served = sum(figures.ok for figures in found)
+    sys.stderr.write(f"{clients:2} at once {peer.name:20} {served:2} served in {total:.2f} s\n")
+    return {"served": served, "total": total, "cpu": sum(figures.cpu for figures in found)}
+
+
+def machine() -> dict[str, str]:
+    """What it ran on."""
+    model = "unknown processor"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+    return {
+        "date": dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "machine": f"{os.cpu_count()} x {model}, {platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "load": f"{os.getloadavg()[0]:.2f}",
+    }
+
+
+def main() -> None:
+    """Measure what the arguments say."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=9, help="Of each client in each table.")
+    parser.add_argument("--names", default="1,10,100", help="How many, separated by commas.")
+    parser.add_argument("--crowds", default="1,8,32", help="Clients at once, separated by commas.")
+    parser.add_argument("--delays", default="0,300", help="Of the CA per validation, in ms.")
+    parser.add_argument("--challenges", default=",".join(get_args(Challenge)))
+    parser.add_argument("--peers", default="", help="Their names, separated by commas; else all.")
+    parser.add_argument("--keep", action="store_true", help="Add to the results that are there.")
+    options = parser.parse_args()
+    wanted = [name for name in options.peers.split(",") if name]
+    results = json.loads(DATA.read_text()) if options.keep and DATA.exists() else {}
+    results.update(machine())
+    results.setdefault("rows", [])
+    results.setdefault("crowds", [])
+    for delay in map(int, options.delays.split(",")):
+        folder = Path(tempfile.mkdtemp(prefix="bench-"))
+        folder.chmod(0o755)
+        with world(folder, delay=delay / 1000) as place:
+            found = peers.prepare(place, wanted)
+            results["missing"] = found.missing
+            warm_up(place, found.peers)
+            for challenge in options.challenges.split(","):
+                fitting = [peer for peer in found.peers if challenge in peer.challenges]
+                for names in map(int, options.names.split(",")):
+                    measured = one_after_the_other(
+                        place, fitting, challenge, names=names, runs=options.runs
+                    )
+                    for name, figures in measured.items():
+                        row = {"delay": delay, "challenge": challenge, "names": names, "peer": name}
+                        results["rows"].append({**row, "runs": [asdict(each) for each in figures]})
+            if delay == 0:
+                for clients in (int(word) for word in options.crowds.split(",") if word):
+                    for peer in found.peers:
+                        crowd = all_at_once(place, peer, min(clients, len(NAMES)))
+                        results["crowds"].append({"clients": clients, "peer": peer.name, **crowd})
+        shutil.rmtree(folder, ignore_errors=True)
+        DATA.write_text(json.dumps(results, indent=1) + "\n")
+    report.write(results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""docs/benchmarks.md and its plot, from what was measured."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "benchmarks.md"
+PLOT = ROOT / "docs" / "benchmarks.svg"
+OURS, TINY, PUBLIC = "certgrinderd", "acme-tiny", "public certgrinderd"
+
+_HEAD = """\
+# How fast, how much, how many at once
+
+Made by `bench/run` ({date}; {machine}; CPython {python}). It starts Pebble and BIND,
+installs the other clients from Debian and PyPI, and runs them in turn, each as a whole process as a
+shell or sshd starts it, with an account that is there and a CSR at hand. Figures are medians; wall
+and CPU time hold all child processes, hooks included; memory is the peak of the largest process.
+Pebble rejects no nonces here, reuses no authorizations, and its answers come at once unless a delay
+is given: then each of its questions, HTTP or TXT, is answered so much later.
+
+certgrinderd, its public namesake and certbot run the same hooks, in sh. acme-tiny, dehydrated and
+lego write the files of HTTP-01 themselves, which saves them a process or two per name. acme-tiny
+has an RSA key of 4096 bits, as its README says. lego's own check of the DNS is off.
+
+![Seconds for one certificate, by client](benchmarks.svg)
+"""
+
+
+def write(results: Mapping[str, Any]) -> None:
+    """Write both files."""
+    parts = [_HEAD.format(**results), _ratios(results)]
+    parts += [_table(results, *key) for key in _keys(results)]
+    parts.append(_crowds(results))
+    if results["missing"]:
+        parts.append(
+            "Left out, since they could not be installed: " + ", ".join(results["missing"])
+        )
+    PAGE.write_text("\n".join(part.rstrip() + "\n" for part in parts if part), encoding="utf-8")
+    PLOT.write_text(_plot(results), encoding="utf-8")
+
+
+def _keys(results: Mapping[str, Any]) -> Iterator[tuple[int, str, int]]:
+    yield from dict.fromkeys((r["delay"], r["challenge"], r["names"]) for r in results["rows"])
+
+
+def _median(row: Mapping[str, Any], figure: str) -> float:
+    return float(statistics.median(run[figure] for run in row["runs"]))
+
+
+def _rows(
+    results: Mapping[str, Any], delay: int, challenge: str, names: int
+) -> list[Mapping[str, Any]]:
+    key = (delay, challenge, names)
+    rows = [r for r in results["rows"] if (r["delay"], r["challenge"], r["names"]) == key]
+    return sorted(rows, key=lambda row: _median(row, "wall"))
+
+
+def _table(results: Mapping[str, Any], delay: int, challenge: str, names: int) -> str:
+    rows = _rows(results, delay, challenge, names)
+    count = min(len(row["runs"]) for row in rows)
+    late = f", each validation {delay} ms late" if delay else ""
+    lines = [
+        f"## {challenge.upper()}, {names} name{'s' if names > 1 else ''}{late}",
+        "",
+        f"| client | wall, s | CPU, s | memory, MiB | served of {count} |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for row in rows:
+        served = sum(run["ok"] for run in row["runs"])
+        lines.append(
+            f"| {row['peer']} | {_median(row, 'wall'):.3f} | {_median(row, 'cpu'):.3f} | "
+            f"{_median(row, 'memory') / 1024:.0f} | {served} |"
+        )
+    return "\n".join(lines)
+
+
+def _ratios(results: Mapping[str, Any]) -> str:
+    """The figures that certgrinderd is held to."""
+    lines = ["## In one line each", ""]
+    found = {row["peer"]: row for row in _rows(results, 0, "http-01", 1)}
+    hundred = {row["peer"]: row for row in _rows(results, 0, "http-01", 100)}
+    if OURS not in found:
+        return ""
+    ours = found[OURS]
+    for other in (TINY, PUBLIC):
+        if other in found:
+            wall, cpu = (_median(ours, f) / _median(found[other], f) for f in ("wall", "cpu"))
+            lines.append(
+                f"- One certificate: {wall:.2f} x the time of {other}, {cpu:.2f} x its CPU."
+            )
+    if PUBLIC in found:
+        mine, its = (_median(each, "memory") / 1024 for each in (ours, found[PUBLIC]))
+        lines.append(f"- Memory: {mine:.0f} MiB; {PUBLIC} {its:.0f} MiB.")
+    if OURS in hundred:
+        ratio = _median(hundred[OURS], "wall") / _median(ours, "wall")
+        lines.append(f"- 100 names take {ratio:.1f} x the time of one, the CA's own time included.")
+    for crowd in results["crowds"]:
+        if crowd["peer"] == OURS and crowd["clients"] > 1:
+            each = crowd["cpu"] / crowd["clients"] / _median(ours, "cpu")
+            lines.append(
+                f"- {crowd['clients']} clients at once: {crowd['served']} served in "
+                f"{crowd['total']:.1f} s, each at {each:.2f} x the CPU time of one alone."
+            )
+    return "\n".join(lines)
+
+
+def _crowds(results: Mapping[str, Any]) -> str:
+    if not results["crowds"]:
+        return ""
+    lines = [
+        "## At the same time, HTTP-01, a name each",
+        "",
+        "| client | at once | served | failed | total, s |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for crowd in results["crowds"]:
+        failed = crowd["clients"] - crowd["served"]
+        lines.append(
+            f"| {crowd['peer']} | {crowd['clients']} | {crowd['served']} | {failed} | "
+            f"{crowd['total']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+# The plot: a bar per client and number of names, on a logarithmic scale.
+
+_LEFT, _WIDTH, _BAR, _GAP, _HEIGHT = 190, 520, 14, 8, 30
+_ROOT = (
+    '<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+    'font-family="sans-serif" font-size="12">'
+)
+_COLORS = {1: "#2b6cb0", 10: "#68a0d8", 100: "#c3d9ef"}
+
+
+def _plot(results: Mapping[str, Any]) -> str:
+    rows = [r for r in results["rows"] if r["delay"] == 0 and r["challenge"] == "http-01"]
+    counts = sorted({row["names"] for row in rows})
+    order = [row["peer"] for row in _rows(results, 0, "http-01", counts[0])] if counts else []
+    longest = max((_median(row, "wall") for row in rows), default=1.0)
+    scale = _WIDTH / math.log10(max(10.0, longest) / 0.1)
+    group = _BAR * len(counts) + _GAP
+    height = _HEIGHT + group * len(order) + 40
+    parts = [
+        _ROOT.format(width=_LEFT + _WIDTH + 80, height=height),
+        '<rect width="100%" height="100%" fill="white"/>',
+        *_legend(counts),
+    ]
+    for place, name in enumerate(order):
+        top = _HEIGHT + place * group
+        weight = ' font-weight="bold"' if name == OURS else ""
+        middle = top + _BAR * len(counts) / 2 + 4
+        parts.append(
+            f'<text x="{_LEFT - 8}" y="{middle:.0f}" text-anchor="end"{weight}>'
+            f"{escape(name)}</text>"
+        )
+        for number, count in enumerate(counts):
+            row = next((r for r in rows if (r["peer"], r["names"]) == (name, count)), None)
+            if row is not None:
+                parts.append(_bar(_median(row, "wall"), top + number * _BAR, scale, count))
+    parts.append(
+        f'<text x="{_LEFT}" y="{height - 12}">seconds for one certificate, logarithmic from 0.1; '
+        f"HTTP-01</text>\n</svg>"
+    )
+    return "\n".join(parts) + "\n"
+
+
+def _legend(counts: Sequence[int]) -> Iterator[str]:
+    for number, count in enumerate(counts):
+        x = _LEFT + number * 110
+        color = _COLORS.get(count, "#888888")
+        yield f'<rect x="{x}" y="8" width="12" height="12" fill="{color}"/>'
+        yield f'<text x="{x + 18}" y="18">{count} name{"s" if count > 1 else ""}</text>'
+
+
+def _bar(seconds: float, top: float, scale: float, count: int) -> str:
+    width = max(1.0, math.log10(max(seconds, 0.1) / 0.1) * scale)
+    color = _COLORS.get(count, "#888888")
+    return (
+        f'<rect x="{_LEFT}" y="{top}" width="{width:.1f}" height="{_BAR - 2}" fill="{color}"/>'
+        f'<text x="{_LEFT + width + 5:.1f}" y="{top + _BAR - 3}" font-size="10">'
+        f"{seconds:.2f}</text>"
+    )
+
+
+if __name__ == "__main__":
+    write(json.loads((ROOT / "docs" / "benchmarks.json").read_text()))
+    sys.stdout.write(PAGE.read_text())
