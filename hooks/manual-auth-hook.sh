@@ -37,8 +37,9 @@
 #                                 the primary does not notify at once (0)
 #   CERTGRINDERD_HOOKS_CONF       the settings file (/etc/certgrinderd/hooks.conf, if there is one)
 #
-# The settings file is sh, one NAME=value per line, and may set any variable above, WEBROOT and
-# ACMEZONE too. It beats the environment: it belongs to the admin of this side of sudo, and sudo
+# The settings file is sh, one NAME=value per line, and may set any of these variables but the last,
+# WEBROOT, ACMEZONE and PATH. Any other name in capitals is refused, since it is a slip; names in
+# small letters are for the file itself. It beats the environment: it belongs to the admin of this side of sudo, and sudo
 # does not let the environment through anyway. NAME=${NAME:-value} lets the environment win.
 # Whoever sets CERTGRINDERD_HOOKS_CONF or CERTGRINDERD_NSUPDATE runs programs as this user: keep
 # them out of sudo's env_keep.
@@ -94,6 +95,20 @@ require_number() {
     esac
 }
 
+# require_known_names FILE: no line of it sets what nobody reads.
+require_known_names() {
+    known=' CERTGRINDERD_NSUPDATE CERTGRINDERD_NSUPDATE_KEY CERTGRINDERD_NSUPDATE_SERVER
+        CERTGRINDERD_NSUPDATE_PORT CERTGRINDERD_NSUPDATE_TTL CERTGRINDERD_DNS_DELAY
+        WEBROOT ACMEZONE PATH '
+    names=$(sed -n 's/^[[:blank:]]*\(export[[:blank:]]*\)*\([A-Z_][A-Z0-9_]*\)=.*/\2/p' "$1")
+    for name in $names; do
+        case $known in
+            *[[:space:]]"$name"[[:space:]]*) ;;
+            *) fail "$1: there is no setting $name" ;;
+        esac
+    done
+}
+
 read_settings() {
     conf=${CERTGRINDERD_HOOKS_CONF:-/etc/certgrinderd/hooks.conf}
     case $conf in
@@ -101,6 +116,7 @@ read_settings() {
         *) fail "CERTGRINDERD_HOOKS_CONF is not an absolute path" ;;
     esac
     if [ -r "$conf" ]; then
+        require_known_names "$conf"
         # shellcheck source=/dev/null
         . "$conf"
     elif [ -n "${CERTGRINDERD_HOOKS_CONF:-}" ]; then

@@ -257,6 +257,38 @@ def test_settings_file_beats_the_environment(dns: Hooks, named: Named, tmp_path:
     assert_done(dns.cleanup(**challenge))
 
 
+def test_unknown_name_in_the_settings_file_is_refused(
+    dns: Hooks, named: Named, tmp_path: Path
+) -> None:
+    """A slip is no setting that silently does not count; all known ones do, and helpers may be."""
+    conf = tmp_path / "own.conf"
+    challenge = {"CERTBOT_DOMAIN": "slip.example.test", "CERTBOT_VALIDATION": "value"}
+    variables = {**challenge, "CERTGRINDERD_HOOKS_CONF": str(conf)}
+    good = (
+        f"# SLIP=x\nfolder={named.key_file.parent}\nexport PATH=$PATH\nCERTGRINDERD_DNS_DELAY=0\n"
+        f"  CERTGRINDERD_NSUPDATE_KEY=$folder/{named.key_file.name}\nWEBROOT=/x\n"
+        f"CERTGRINDERD_NSUPDATE=nsupdate\nCERTGRINDERD_NSUPDATE_SERVER=127.0.0.1\n"
+        f"CERTGRINDERD_NSUPDATE_TTL=60\nCERTGRINDERD_NSUPDATE_PORT={named.port}\nACMEZONE=acme.test"
+    )
+    for line in (
+        "CERTGRINDERD_NSUPDATE_SEVER=ns1.example",
+        "NSUPDATE_KEY=/etc/key",
+        " export  CERTGRINDER_DNS_DELAY=1",
+        "CERTGRINDERD_NSUPDATE_=x",
+        "CERTGRINDERD=x",
+        "CERTGRINDERD_HOOKS_CONF=/x",
+    ):
+        conf.write_text(f"{good}\n{line}\n", "utf-8")
+        name = line.partition("=")[0].split()[-1]
+        assert_refused(dns.auth(**variables), f"{conf}: there is no setting {name}")
+    assert named.challenges("slip.example.test") == []
+
+    conf.write_text(good, "utf-8")
+    assert_done(dns.auth(**variables))
+    assert named.challenges("slip.example.test") == ["value"]
+    assert_done(dns.cleanup(**variables))
+
+
 LONGEST_LABEL = "a" * 63
 # With ".acme.test" after it, 253 characters.
 LONGEST_DOMAIN = ".".join([LONGEST_LABEL] * 3 + ["b" * 38, "example.test"])
