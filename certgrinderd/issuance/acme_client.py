@@ -234,16 +234,25 @@ def _name(authorization: Mapping[str, Any]) -> str:
     return value
 
 
-def _wait(session: Session, order: _Order, *, until: frozenset[str]) -> _Order:
+def _wait(
+    session: Session, order: _Order, *, until: frozenset[str], first_pause: float | None = None
+) -> _Order:
     """Look at an order until it has one of the statuses.
 
     The order's own status sums up those of its authorizations (RFC 8555 section 7.1.6), so one
     request tells about all names.
 
+    Args:
+        session: With the CA.
+        order: The order.
+        until: The statuses.
+        first_pause: Seconds before the first look, if the CA asked for that.
+
     Raises:
         AcmeError: It is invalid; the message names each name that was not proved.
     """
     pause = _FIRST_PAUSE
+    session.patience.pause(first_pause or 0)
     while True:
         answer = session.post(order.url, None)
         order = _Order(order.url, json_object(answer, order.url))
@@ -280,6 +289,7 @@ def _invalid(session: Session, order: _Order) -> AcmeError:
 
 
 def _finalize(session: Session, settings: Settings, order: _Order, request: Request) -> bytes:
+    wanted = None
     if order.status == "ready":
         url = order.link("finalize")
         try:
@@ -289,8 +299,9 @@ def _finalize(session: Session, settings: Settings, order: _Order, request: Requ
                 raise _OrderLost from error
             raise
         order = _Order(order.url, json_object(answer, url))
+        wanted = retry_after(answer)
     if order.status != "valid":
-        order = _wait(session, order, until=frozenset({"valid"}))
+        order = _wait(session, order, until=frozenset({"valid"}), first_pause=wanted)
     pem = chains.download(session, settings, order.link("certificate"))
     if not chains.is_for(pem, request.public_key):
         raise _OrderLost

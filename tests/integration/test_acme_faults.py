@@ -7,6 +7,7 @@ import json
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -189,6 +190,50 @@ def require_and_keep(answer: object) -> bytes:
     assert isinstance(stdout, bytes)
     assert stdout.startswith(b"-----BEGIN CERTIFICATE")
     return stdout
+
+
+def test_no_look_before_the_time_that_the_ca_asks_for(
+    builtin: Service, proxy: AcmeProxy, named: Named
+) -> None:
+    """Retry-After counts while names are proved, and while the certificate is made.
+
+    The CA says three times that it isn't done yet: for the first look at the order, for the request
+    to finalize it, and for the first look after that. By its own clock, nobody comes early.
+    """
+    names = new_names()
+    named.delegate(*names)
+    seconds = 2
+    closed_until = 0.0
+    told: list[tuple[str, str]] = []
+    early: list[str] = []
+
+    def not_yet(request: Request, answer: Answer) -> Answer:
+        nonlocal closed_until
+        kind = request.path.split("/")[1]
+        if kind not in {"my-order", "finalize-order"}:
+            return answer
+        if time.monotonic() < closed_until:
+            early.append(kind)
+        finalizing = kind == "finalize-order" or ("finalize-order", "processing") in told
+        now = (kind, "processing" if finalizing else "pending")
+        if now in told:
+            return answer
+        told.append(now)
+        body = {**json.loads(answer.body), "status": now[1]}
+        body.pop("certificate", None)
+        closed_until = time.monotonic() + seconds
+        headers = {**answer.headers, "Retry-After": str(seconds)}
+        return Answer(json.dumps(body).encode(), answer.status, headers)
+
+    proxy.changed = not_yet
+    request = make_csr(names)
+    require_chain(get(builtin, request), request)
+    assert told == [
+        ("my-order", "pending"),
+        ("finalize-order", "processing"),
+        ("my-order", "processing"),
+    ]
+    assert early == []
 
 
 # A second CA.
