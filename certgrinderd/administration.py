@@ -18,16 +18,10 @@ from certgrinderd.errors import ConfigurationError, IssuanceError, UsageError
 from certgrinderd.system import files
 from certgrinderd.system.given import read_given
 
-if TYPE_CHECKING:
-    from certgrinderd import key_lines
-
 logger = logging.getLogger(__name__)
 
 # The hooks read it, with the rights of the user that runs them.
 _HOOKS_CONF = "/etc/certgrinderd/hooks.conf"
-# Thousands of clients with thousands of names each.
-_LARGEST_KEYS_FILE = 64 * 1024 * 1024
-_SSHD_SECONDS = 30.0
 
 
 def show_sudoers(settings: Settings, arguments: Mapping[str, Any]) -> str:
@@ -177,7 +171,12 @@ def show_authorized_keys(settings: Settings, arguments: Mapping[str, Any]) -> st
     if not program[0].startswith("/"):
         raise UsageError(f"--program: expected an absolute path, not {program[0]!r}")
     command = list(program)
-    if settings.config_file is not None:
+    if settings.config_file is None:
+        logger.warning(
+            "the line has no --config-file, and without one the client gets no certificate: "
+            "certgrinderd --config-file FILE show authorized-keys …"
+        )
+    else:
         command += ["--config-file", os.path.abspath(settings.config_file)]  # noqa: PTH100 - as text
     options: list[tuple[str, str | None]] = [("restrict", None)]
     if arguments["sources"] is not None:
@@ -234,61 +233,14 @@ def _read_public_key(settings: Settings, path: str | None) -> Any:  # noqa: ANN4
     return parse_public_key(data.decode("utf-8", "replace"))
 
 
-def check_authorized_keys(settings: Settings, arguments: Mapping[str, Any]) -> str:
-    """Check an authorized_keys file, and sshd's settings for it; each finding is logged.
+def _check_authorized_keys(settings: Settings, arguments: Mapping[str, Any]) -> str:
+    from certgrinderd import key_check
 
-    Raises:
-        ConfigurationError: There are findings, or the file can't be read.
-    """
-    from certgrinderd import key_lines
-
-    del settings
-    path = arguments["file"]
-    data = files.read_file(path, limit=_LARGEST_KEYS_FILE, named="authorized_keys")
-    report = key_lines.check(data.decode("utf-8", "surrogateescape"))
-    found = [*map(str, report.findings), *_findings_in_sshd(arguments["user"], report)]
-    for finding in found:
-        logger.error("%s: %s", path, finding)
-    if found:
-        raise ConfigurationError(f"{path}: {_counted(len(found), 'finding')}, see above")
-    logger.info("%s: all well with %s", path, _counted(report.clients, "client"))
-    return ""
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{number} {thing}{'s' if number != 1 else ''}"
-
-
-def _findings_in_sshd(user: str, report: key_lines.Report) -> list[str]:
-    """Ask sshd for the settings in force, if it is here and we are root."""
-    from certgrinderd import key_lines
-    from certgrinderd.system import process
-
-    where = os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"))
-    sshd = shutil.which("sshd", path=where)
-    if sshd is None or os.geteuid() != 0:
-        reason = "there is no sshd here" if sshd is None else "that needs root"
-        logger.info("not checked: the settings of sshd, since %s", reason)
-        return []
-    command = [sshd, "-T", "-C", f"user={user},host=localhost,addr=127.0.0.1"]
-    lines: list[str] = []
-    errors: list[str] = []
-    try:
-        process.run(
-            command,
-            environment={},
-            timeout=_SSHD_SECONDS,
-            on_line=lines.append,
-            on_error_line=errors.append,
-        )
-    except IssuanceError as error:
-        logger.warning("not checked: the settings of sshd: %s", "; ".join((str(error), *errors)))
-        return []
-    return [f"sshd: {reason}" for reason in key_lines.check_sshd("\n".join(lines), report)]
+    return key_check.check_authorized_keys(settings, arguments)
 
 
 COMMANDS: Mapping[tuple[str, ...], Callable[[Settings, Mapping[str, Any]], str]] = {
-    ("check", "authorized-keys"): check_authorized_keys,
+    ("check", "authorized-keys"): _check_authorized_keys,
     ("show", "authorized-keys"): show_authorized_keys,
     ("show", "sudoers"): show_sudoers,
 }

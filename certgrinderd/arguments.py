@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -66,9 +67,15 @@ def parse_admin_options(words: Sequence[str]) -> Parsed:
         UsageError: There is something else.
         ConfigurationError: The value of an option is none.
     """
-    parser = _parser(_Parser)
+    return _parse(_options_parser(), words)
+
+
+@functools.cache
+def _options_parser() -> _Parser:
+    # Once: a file of forced commands has thousands. None of them asks for help.
+    parser = _parser(_Parser, add_help=False)
     _add_options(parser, OPTIONS.values())
-    return _parse(parser, words)
+    return parser
 
 
 def parse_client(words: Sequence[str]) -> Parsed:
@@ -121,8 +128,8 @@ def build_parser(*, client: bool = False) -> _Parser:
     return parser
 
 
-def _parser(kind: type[_Parser]) -> _Parser:
-    return kind(prog="certgrinderd", description=DESCRIPTION, allow_abbrev=False)
+def _parser(kind: type[_Parser], *, add_help: bool = True) -> _Parser:
+    return kind(prog="certgrinderd", description=DESCRIPTION, allow_abbrev=False, add_help=add_help)
 
 
 def _add_options(parser: _Parser, options: Iterable[Option]) -> None:

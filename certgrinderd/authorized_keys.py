@@ -118,9 +118,12 @@ def parse_line(text: str) -> Line | None:
     if isinstance(key, PublicKey):
         return Line((), key)
     length = _options_length(rest)
-    key = _key_at(rest[length:].lstrip(" \t"))
+    key_text = rest[length:].lstrip(" \t")
+    key = _key_at(key_text)
     if isinstance(key, str):
-        raise LineIgnored(key)
+        cut = key_text and not re.match(r"(sk-)?(ssh|ecdsa)-", key_text)
+        hint = ": is there a blank or a missing quote in the options?" if cut else ""
+        raise LineIgnored(key + hint)
     return Line(_parse_options(rest[:length]), key)
 
 

@@ -85,10 +85,17 @@ GROUPS = {
 COMMANDS = (
     Command(
         ("check", "authorized-keys"),
-        "Check an authorized_keys file: says nothing and ends with status 0 when each of its "
-        "lines lets one client in as it should.",
+        "Check an authorized_keys file: ends with status 0 when each of its lines lets one client "
+        "in as it should, and as root also when sshd has the right settings and uses the file.",
         arguments=(
-            _argument("file", metavar="FILE", help="The file, as sshd reads it."),
+            _argument(
+                "file",
+                nargs="?",
+                metavar="FILE",
+                help="The file; by default the one that sshd reads. One that sshd does not read is "
+                "taken for a copy that is to be put in place: whose it is and its mode do not "
+                "count then.",
+            ),
             _USER,
         ),
     ),

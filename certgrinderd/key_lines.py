@@ -1,22 +1,24 @@
-"""What is wrong with the lines of an authorized_keys file, and with sshd's settings for them."""
+"""What is wrong with the lines of an authorized_keys file."""
 
 from __future__ import annotations
 
-import fnmatch
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from certgrinderd.arguments import parse_admin_options
 from certgrinderd.authorized_keys import LONGEST_VALUE, Line, LineIgnored, parse_line
+from certgrinderd.errors import ConfigurationError, UsageError
 from certgrinderd.policy import parse_domainsets
 
 DOMAINSETS = "CERTGRINDERD_DOMAINSETS"
 
 _WIDENING = ("port-forwarding", "agent-forwarding", "x11-forwarding", "pty", "user-rc", "tunnel")
-# What a client must not be able to send: its policy, and what makes programs run other code.
-_NEVER_ACCEPTED = (DOMAINSETS, "LD_PRELOAD", "PYTHONPATH", "PATH")
 _ORIGINAL_COMMAND = re.compile(r"\$\{?SSH_ORIGINAL_COMMAND\b\}?")
+_PROGRAM = re.compile(r"(?:^|/)certgrinderd(?:\.pyz|-[^/]*)?\Z")
+# Options without any of which there is no way to a certificate.
+_WAYS = frozenset({"config-file", "acme-zone", "web-root", "acme-client-command"})
 _SHELLS = frozenset({"sh", "ash", "bash", "csh", "dash", "fish", "ksh", "tcsh", "zsh", "eval"})
 _SHELL_PART = re.compile(
     r"""(?P<blank>[ \t]+)
@@ -193,6 +195,7 @@ def _reasons_in_command(command: str, words: list[str]) -> Iterator[str]:
         yield f"command= must begin with the absolute path of a program, not with {program!r}"
     else:
         yield from _reasons_in_original_command(command)
+        yield from _reasons_in_options(words)
 
 
 def _reasons_in_original_command(command: str) -> Iterator[str]:
@@ -200,6 +203,24 @@ def _reasons_in_original_command(command: str) -> Iterator[str]:
     is_last = re.search(rf"[ \t]{_ORIGINAL_COMMAND.pattern}[ \t]*\Z", command)
     if len(mentions) > 1 or (mentions and not is_last):
         yield "$SSH_ORIGINAL_COMMAND must be the last word of command=, once and without quotes"
+
+
+def _reasons_in_options(words: list[str]) -> Iterator[str]:
+    """Read what follows certgrinderd as it will itself; other programs have words of their own."""
+    place = next((place for place, word in enumerate(words) if _PROGRAM.search(word)), None)
+    if place is None:
+        return
+    rest = [word for word in words[place + 1 :] if not _ORIGINAL_COMMAND.fullmatch(word)]
+    try:
+        given = parse_admin_options(rest).values
+    except UsageError as error:
+        reason = str(error)[:200]
+        yield f"command=: expected certgrinderd's options and no command of its own: {reason}"
+    except ConfigurationError as error:
+        yield f"command=: {error}"
+    else:
+        if not given.keys() & _WAYS:
+            yield "--config-file is missing in command=: the client gets no certificate"
 
 
 def _from_command(words: list[str]) -> list[str]:
@@ -225,47 +246,3 @@ def _reasons_in_domainsets(environment: list[str], command: list[str]) -> Iterat
         yield from domainsets.ignored
         if not domainsets.sets and not domainsets.ignored:
             yield "the domainsets are empty: the client gets no certificate"
-
-
-def check_sshd(effective: str, report: Report) -> list[str]:
-    """Check the settings that sshd has for the user that clients log in as.
-
-    Args:
-        effective: What `sshd -T -C user=…` prints.
-        report: That of the authorized_keys file.
-
-    Returns:
-        What is wrong, a line each.
-    """
-    settings: dict[str, list[str]] = {}
-    for line in effective.splitlines():
-        name, _, value = line.partition(" ")
-        settings.setdefault(name.lower(), []).append(value)
-    return list(_reasons_in_sshd(settings, report.needs_environment))
-
-
-def _reasons_in_sshd(settings: Mapping[str, list[str]], needs: int | None) -> Iterator[str]:
-    permitted = settings.get("permituserenvironment", ["no"])[0]
-    if permitted.lower() == "yes":
-        yield (
-            "PermitUserEnvironment is yes, so that lines and ~/.ssh/environment may set any "
-            f"variable: make it {DOMAINSETS}"
-        )
-    elif needs is not None and not _matches(DOMAINSETS, permitted.split(",")):
-        yield (
-            f"line {needs} uses environment=, which sshd drops since PermitUserEnvironment is "
-            f"{permitted}: make it {DOMAINSETS}"
-        )
-    for value in settings.get("setenv", []):
-        if value.startswith(f"{DOMAINSETS}="):
-            yield f"SetEnv {DOMAINSETS} gives all clients the same domainsets"
-    for name in _NEVER_ACCEPTED:
-        if any(_matches(name, value.split()) for value in settings.get("acceptenv", [])):
-            yield f"AcceptEnv lets clients set {name}"
-    command = settings.get("forcecommand", ["none"])[0]
-    if command.lower() != "none":
-        yield "ForceCommand takes the place of each line's command="
-
-
-def _matches(name: str, patterns: list[str]) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)

@@ -158,7 +158,7 @@ def changeable_part(path: str, *, uid: int, gids: Collection[int]) -> Path | Non
     Raises:
         ConfigurationError: We may not look.
     """
-    for part in _parts(path):
+    for part in parts(path):
         try:
             found = part.lstat()
         except (FileNotFoundError, NotADirectoryError):
@@ -181,8 +181,12 @@ def _may_write(found: os.stat_result, gids: Collection[int]) -> bool:
     return bool(found.st_mode & stat.S_IWOTH or by_group)
 
 
-def _parts(path: str) -> Iterator[Path]:
-    """Everything that leads to a file, as the kernel walks it: from the root on, link by link."""
+def parts(path: str) -> Iterator[Path]:
+    """Everything that leads to a file, as the kernel walks it: from the root on, link by link.
+
+    Raises:
+        ConfigurationError: There are too many links.
+    """
     current = Path("/")
     yield current
     left = [*reversed((Path.cwd() / path).parts[1:])]

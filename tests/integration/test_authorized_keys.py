@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 import subprocess
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,12 @@ KEYS = "/etc/certgrinderd/authorized_keys"
 DROP_IN = "/etc/ssh/sshd_config.d/10-certgrinderd.conf"
 MATCH = "PermitUserEnvironment CERTGRINDERD_DOMAINSETS\nMatch User certgrinderd\n"
 ENVIRONMENT = 'environment="CERTGRINDERD_DOMAINSETS=a.example,xn--plse-gra.example;b.example"'
+
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOegnR+qnK2FEoaSrVwHgCIxjFkVEbW4VO31/Hd2mAwk c.example"
+CONFIGURATION = "/etc/certgrinderd/certgrinderd.conf"
+COMMAND = f'command="{PYZ} --config-file {CONFIGURATION}"'
+LINE = f"restrict,{ENVIRONMENT},{COMMAND} {KEY}"
 
 
 class KeyHolder:
@@ -193,21 +200,21 @@ def server(host: Host, pyz: Path) -> Host:
     find_program("sshd")
     host.write(PYZ, pyz.read_bytes(), mode=0o755)
     host.check(["ssh-keygen", "-qA"])
-    host.write("/etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\n")
+    included = "Include /etc/ssh/sshd_config.d/*.conf\n"
+    host.write("/etc/ssh/sshd_config", f"{included}AuthorizedKeysFile {KEYS}\n")
     host.add_user("certgrinderd")
-    key = (
-        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOegnR+qnK2FEoaSrVwHgCIxjFkVEbW4VO31/Hd2mAwk c.example"
-    )
-    host.write(KEYS, f'restrict,{ENVIRONMENT},command="{PYZ}" {key}\n')
+    host.check(["chown", "root:root", "/home/certgrinderd"])
+    host.check([PYZ, "cache", "--prepare"])
+    host.write(KEYS, f"{LINE}\n")
     return host
 
 
-def check(server: Host, *, user: str | None = None) -> tuple[int, str]:
+def check(server: Host, *words: str, user: str | None = None) -> tuple[int, str]:
     """Run the check; return its status and what it logs, without dates."""
-    done = server.run([PYZ, "check", "authorized-keys", KEYS], user=user)
+    done = server.run([PYZ, "check", "authorized-keys", *(words or [KEYS])], user=user)
     assert done.stdout == b""
     lines = done.stderr.decode().splitlines()
-    return done.returncode, "\n".join(line.split(" certgrinderd ")[1] for line in lines)
+    return done.returncode, "\n".join(line.split(" certgrinderd ", 1)[1] for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -259,12 +266,13 @@ def test_what_is_not_looked_at_is_said(server: Host) -> None:
     server.write(DROP_IN, "PermitUserEnvironment yes\n")
     status, log = check(server, user="certgrinderd")
     assert status == 0
-    assert "INFO not checked: the settings of sshd, since that needs root" in log
+    assert "INFO not checked: the settings of sshd and whose the file is, since" in log
+    assert log.splitlines()[-1] == f"INFO {KEYS}: all well in its lines, with 1 client"
 
     server.write(DROP_IN, "NoSuchSetting x\n")
     status, log = check(server)
     assert status == 0
-    assert "WARNING not checked: the settings of sshd: sshd ended with exit status 255" in log
+    assert "WARNING not checked: the settings of sshd and whose the file is: sshd ended" in log
     assert "NoSuchSetting" in log
 
 
@@ -277,6 +285,163 @@ def test_file_without_clients_passes(server: Host) -> None:
         assert (done.returncode, done.stdout) == (0, b""), done.stderr
     server.write("/run/keys", "nobody\n")
     assert server.run([PYZ, "check", "authorized-keys", "/run/keys"]).returncode == 2
+
+
+GOOD_DROP_IN = "PermitUserEnvironment CERTGRINDERD_DOMAINSETS\n"
+FOLDER = "/etc/certgrinderd"
+
+
+Run = Callable[..., subprocess.CompletedProcess[bytes]]
+TARGET = ("certgrinderd@127.0.0.1", "--")
+
+
+def new_key(folder: Path) -> Path:
+    """Make a client's key."""
+    key = folder / "key"
+    make = [find_program("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", str(key)]
+    subprocess.run(make, check=True)
+    return key
+
+
+@contextlib.contextmanager
+def running_sshd(server: Host, key: Path) -> Iterator[Run]:
+    """Run an sshd on the host, and yield what runs ssh with a key that it lets in."""
+    port = free_port()
+    ssh = [
+        *(find_program("ssh"), "-F", "none", "-T", "-i", str(key), "-p", str(port)),
+        *("-o", "StrictHostKeyChecking=no", "-o", f"UserKnownHostsFile={key}.known"),
+        *("-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes"),
+    ]
+
+    def run(*words: str) -> subprocess.CompletedProcess[bytes]:
+        command = [*ssh, *words]
+        return subprocess.run(
+            command, capture_output=True, timeout=60, check=False, env=clean_environment()
+        )
+
+    options = ("-o", "ListenAddress=127.0.0.1", "-o", f"PidFile=/run/sshd-{port}.pid")
+    with server.popen(["/usr/sbin/sshd", "-D", "-e", "-p", str(port), *options]) as sshd:
+        try:
+            wait_until(
+                lambda: run(*TARGET, "ping").stdout == b"pong\n",
+                timeout=60,
+                what="a client is let in",
+            )
+            yield run
+        finally:
+            server.check(["sh", "-c", f"kill $(cat /run/sshd-{port}.pid)"])
+            sshd.communicate(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The key of one more client, and a file that lets it in."""
+    key = new_key(tmp_path_factory.mktemp("login"))
+    public = key.with_suffix(".pub").read_text("ascii")
+    return key, f"{LINE}\nrestrict,{ENVIRONMENT},{COMMAND} {public}"
+
+
+@pytest.fixture(scope="module")
+def login(server: Host, lines: tuple[Path, str]) -> Iterator[Run]:
+    """What runs ssh for that client."""
+    server.write(DROP_IN, GOOD_DROP_IN)
+    server.write(KEYS, lines[1])
+    with running_sshd(server, lines[0]) as run:
+        yield run
+
+
+@pytest.mark.parametrize(
+    ("script", "finding", "gets_in"),
+    [
+        (f"chmod 600 {KEYS}", f"certgrinderd cannot read {KEYS} (mode 600)", False),
+        (f"chmod 666 {KEYS}", f"others than root can write to {KEYS} (mode 666)", False),
+        (f"chmod 777 {FOLDER}", f"others than root can write to {FOLDER} (mode 777)", False),
+        (f"chmod 1777 {FOLDER}", f"others than root can write to {FOLDER} (mode 1777)", False),
+        (f"chmod 700 {FOLDER}", f"certgrinderd cannot enter {FOLDER} (mode 700)", False),
+        (f"chown nobody {KEYS}", f"{KEYS} belongs to nobody", False),
+        (f"chown nobody {FOLDER}", f"{FOLDER} belongs to nobody", False),
+        (f"chown certgrinderd {KEYS}", f"{KEYS} belongs to certgrinderd, who could let any", True),
+        (f"chown certgrinderd {FOLDER}", f"{FOLDER} belongs to certgrinderd, who could let", True),
+        (f"ln -s {KEYS}.real {KEYS}; chown -h nobody {KEYS}", f"{KEYS} belongs to nobody", True),
+    ],
+)
+def test_file_that_sshd_does_not_use_or_others_can_change(
+    server: Host, login: Run, lines: tuple[Path, str], script: str, finding: str, *, gets_in: bool
+) -> None:
+    """Whose it is, and the folders above it; the real sshd agrees on who gets in."""
+    server.write(DROP_IN, GOOD_DROP_IN)
+    server.write(f"{KEYS}.real", lines[1])
+    fresh = f"chmod 755 {FOLDER}; chown root {FOLDER}; rm -f {KEYS}"
+    place = f"cp {KEYS}.real {KEYS}"
+    server.check(["sh", "-c", f"{fresh}; {place if 'ln -s' not in script else ':'}; {script}"])
+    status, log = check(server)
+    assert (login(*TARGET, "ping").stdout == b"pong\n") == gets_in
+    assert status == 2
+    assert log.startswith(f"ERROR {KEYS}: {finding}")
+    assert log.splitlines()[-1] == f"ERROR {KEYS}: 1 finding, see above"
+
+    right = f"{fresh}; {place}; chgrp certgrinderd {KEYS}; chmod 640 {KEYS}"
+    server.check(["sh", "-c", right])
+    assert check(server) == (0, f"INFO {KEYS}: all well with 2 clients")
+    server.write(KEYS, f"{LINE}\n")
+
+
+def test_without_a_file_the_one_that_sshd_reads_is_checked(server: Host) -> None:
+    """Which is how a drop-in that is not in force is found; whoever can't ask must name one."""
+    server.write(DROP_IN, GOOD_DROP_IN)
+    assert check(server, "--user", "certgrinderd") == (0, f"INFO {KEYS}: all well with 1 client")
+    server.write(DROP_IN, f"{GOOD_DROP_IN}AuthorizedKeysFile .ssh/authorized_keys %h/two\n")
+    status, log = check(server, "--user", "certgrinderd")
+    assert status == 2
+    home = "/home/certgrinderd"
+    assert log.startswith(f"ERROR sshd reads {home}/.ssh/authorized_keys and {home}/two for certg")
+    server.write(f"{home}/two", LINE.replace("restrict,", ""))
+    status, log = check(server, "--user", "certgrinderd")
+    assert status == 2
+    assert f"ERROR {home}/two: line 1 (c.example): restrict is missing" in log
+    server.check(["rm", f"{home}/two"])
+    status, log = check(server, "--user", "certgrinderd", user="certgrinderd")
+    assert status == 2
+    assert "FILE is missing" in log
+    status, log = check(server, "--user", "nobody2")
+    assert status == 2
+    assert "FILE is missing" in log
+
+
+def test_copy_counts_by_its_lines(server: Host) -> None:
+    """As Ansible's validate: has it: of another owner, in another place, with another mode."""
+    server.write(DROP_IN, GOOD_DROP_IN)
+    for text, status in ((LINE, 0), ("", 0), (LINE.replace("restrict,", ""), 2)):
+        server.write("/var/ansible/copy", text, mode=0o600)
+        server.check(["chown", "-R", "nobody", "/var/ansible"])
+        found, log = check(server, "/var/ansible/copy")
+        assert found == status
+        assert f"WARNING /var/ansible/copy: for certgrinderd sshd reads {KEYS}, and not this" in log
+        assert "all well with" not in log
+
+
+def test_what_beats_the_lines_environment_is_found(server: Host) -> None:
+    """Since sshd reads ~/.ssh/environment too, where it takes environment=."""
+    home = "/home/certgrinderd"
+    server.write(DROP_IN, GOOD_DROP_IN)
+    server.check(["chown", "certgrinderd", home])
+    status, log = check(server)
+    assert status == 2
+    assert f"certgrinderd can change {home}, and {home}/.ssh/environment in it would beat" in log
+    server.check(["chown", "root", home])
+    server.write(f"{home}/.ssh/environment", "CERTGRINDERD_DOMAINSETS=all.example\n")
+    status, log = check(server)
+    assert status == 2
+    assert f"{home}/.ssh/environment is there, and beats environment=: remove it" in log
+    server.check(["rm", "-r", f"{home}/.ssh"])
+    assert check(server)[0] == 0
+    # Where the domainsets are in the command, nothing is taken from there.
+    server.check(["chown", "certgrinderd", home])
+    command = f'command="{PYZ} --config-file /etc/c.conf --domainsets a.example"'
+    server.write(KEYS, f"restrict,{command} {KEY}\n")
+    assert check(server)[0] == 0
+    server.check(["chown", "root", home])
+    server.write(KEYS, f"{LINE}\n")
 
 
 def test_file_that_is_not_there_or_no_file(server: Host) -> None:
@@ -302,50 +467,24 @@ def test_documented_setup_lets_a_client_in(server: Host, tmp_path: Path) -> None
         "ssh.md", "Match User", "useradd", "-m 0755 /var/lib", ".cache"
     )
     server.check(["userdel", "certgrinderd"])
-    key = tmp_path / "key"
-    subprocess.run(
-        [find_program("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", key], check=True
-    )
+    key = new_key(tmp_path)
+    server.write(CONFIGURATION, "acme-zone: acme.example\n")
     words = ("--domainsets", "a.example", "--from", "127.0.0.1")
     line = server.run(
-        [PYZ, "show", "authorized-keys", *words], stdin=key.with_suffix(".pub").read_bytes()
+        [PYZ, "-c", CONFIGURATION, "show", "authorized-keys", *words],
+        stdin=key.with_suffix(".pub").read_bytes(),
     )
     server.write("/root/authorized_keys", line.stdout)
     server.write(DROP_IN, drop_in)
     server.check(["sh", "-ec", f"cd /root\n{user}\n{folders}\n{unpacked}"])
-    assert server.run([PYZ, "check", "authorized-keys", KEYS]).returncode == 0
+    assert check(server) == (0, f"INFO {KEYS}: all well with 1 client")
     server.check(["sshd", "-t"])
 
-    port = free_port()
-    ssh = [
-        *(find_program("ssh"), "-F", "none", "-T", "-i", str(key), "-p", str(port)),
-        *("-o", "StrictHostKeyChecking=no", "-o", f"UserKnownHostsFile={tmp_path}/known"),
-        *("-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes"),
-    ]
-
-    def client(*words: str) -> subprocess.CompletedProcess[bytes]:
-        command = [*ssh, *words]
-        return subprocess.run(
-            command, capture_output=True, timeout=60, check=False, env=clean_environment()
-        )
-
-    target = ("certgrinderd@127.0.0.1", "--")
-    with server.popen(
-        ["/usr/sbin/sshd", "-D", "-e", "-p", str(port), "-o", "ListenAddress=127.0.0.1"]
-    ) as sshd:
-        try:
-            wait_until(
-                lambda: client(*target, "ping").stdout == b"pong\n",
-                timeout=60,
-                what="a client is let in",
-            )
-            assert b"domainsets: [a.example]" in client(*target, "show", "configuration").stdout
-            assert client(*target, "id").returncode == 3
-            assert client(*target, "show", "sudoers").returncode == 3
-            forwarded = client("-N", "-R", f"{free_port()}:localhost:22", "certgrinderd@127.0.0.1")
-            assert forwarded.returncode == 255
-            assert b"remote port forwarding failed" in forwarded.stderr
-            assert b"(client 127.0.0.1, key SHA256:" in client(*target, "id").stderr
-        finally:
-            server.check(["sh", "-c", "kill $(cat /run/sshd.pid)"])
-            sshd.communicate(timeout=30)
+    with running_sshd(server, key) as client:
+        assert b"domainsets: [a.example]" in client(*TARGET, "show", "configuration").stdout
+        assert client(*TARGET, "id").returncode == 3
+        assert client(*TARGET, "show", "sudoers").returncode == 3
+        forwarded = client("-N", "-R", f"{free_port()}:localhost:22", "certgrinderd@127.0.0.1")
+        assert forwarded.returncode == 255
+        assert b"remote port forwarding failed" in forwarded.stderr
+        assert b"(client 127.0.0.1, key SHA256:" in client(*TARGET, "id").stderr

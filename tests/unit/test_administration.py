@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from certgrinderd import administration, key_lines
+from certgrinderd import administration, key_check, key_lines
 from certgrinderd.config import Settings
 from certgrinderd.errors import ConfigurationError, MalformedInput, UsageError
 
@@ -91,7 +91,19 @@ def test_line_that_no_program_could_be_started_with(key_file: Path) -> None:
     many = ",".join(f"www{number:05}.example" for number in range(9000))
     with pytest.raises(MalformedInput, match="131071 are possible"):
         show(key_file, Settings(domainsets=many))
-    assert key_lines.check(show(key_file, Settings(domainsets=many[:100000]))).findings == ()
+    short = show(key_file, Settings(domainsets=many[:100000], config_file="/c"))
+    assert key_lines.check(short).findings == ()
+
+
+def test_line_without_a_configuration_is_warned_about(
+    key_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client would get nothing by it, as the check says too."""
+    assert show(key_file)
+    assert "no --config-file" in caplog.text
+    caplog.clear()
+    assert show(key_file, Settings(domainsets="a.example", config_file="/c"))
+    assert caplog.text == ""
 
 
 def test_program_is_a_path(key_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,19 +133,19 @@ def test_findings_are_logged_one_by_one(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And counted in the end; bytes that are no UTF-8 are a name that is none."""
-    monkeypatch.setattr(administration, "_findings_in_sshd", lambda _user, _report: [])
+    monkeypatch.setattr(key_check, "_ask_sshd", lambda _user: None)
     file = tmp_path / "keys"
     line = b'restrict,command="/c --domainsets a.example%s" ' + KEY.encode()
     file.write_bytes(b"garbage\n" + line % b",\xff.example")
     arguments = {"file": str(file), "user": "certgrinderd"}
     with caplog.at_level(logging.ERROR), pytest.raises(ConfigurationError, match="2 findings"):
-        administration.check_authorized_keys(Settings(), arguments)
+        key_check.check_authorized_keys(Settings(), arguments)
     first, second = caplog.messages
     assert first == f"{file}: line 1: sshd ignores this line: there is no key"
     assert second.startswith(f"{file}: line 2 (c.example): in the domainsets: ")
 
     file.write_bytes(line % b"")
-    assert administration.check_authorized_keys(Settings(), arguments) == ""
+    assert key_check.check_authorized_keys(Settings(), arguments) == ""
 
 
 def test_thousands_of_clients_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +153,7 @@ def test_thousands_of_clients_are_checked(tmp_path: Path, monkeypatch: pytest.Mo
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    monkeypatch.setattr(administration, "_findings_in_sshd", lambda _user, _report: [])
+    monkeypatch.setattr(key_check, "_ask_sshd", lambda _user: None)
     form = (serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
     lines = [
         f"restrict,command=\"/c --domainsets 'a{number}.example;b{number}.example'\" "
@@ -151,7 +163,7 @@ def test_thousands_of_clients_are_checked(tmp_path: Path, monkeypatch: pytest.Mo
     file = tmp_path / "keys"
     file.write_text("\n".join(lines), "utf-8")
     arguments = {"file": str(file), "user": "certgrinderd"}
-    assert administration.check_authorized_keys(Settings(), arguments) == ""
+    assert key_check.check_authorized_keys(Settings(), arguments) == ""
     lines[1500] = lines[1500].replace("restrict,", "")
     (found,) = key_lines.check("\n".join(lines)).findings
     assert found.line == 1501

@@ -118,6 +118,26 @@ def test_line_that_sshd_ignores(text: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "options",
+    [
+        'restrict, command="/c"',
+        'restrict command="/c"',
+        "restrict,command=/c --config-file /etc/c.conf",
+        'restrict,command="/c" ,pty',
+        'restrict,command= "/c"',
+    ],
+)
+def test_blank_or_missing_quote_is_named(options: str) -> None:
+    """Not only the word that sshd takes for a type of key then; a wrong key gets no such hint."""
+    with pytest.raises(LineIgnored, match="a blank or a missing quote in the options"):
+        parse_line(f"{options} {ED25519}")
+    for key in (ED25519[:-1], ED25519.replace("ssh-", "ssh-x"), ""):
+        with pytest.raises(LineIgnored) as caught:
+            parse_line(f'restrict,command="/c" {key}')
+        assert "quote" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("options", "expected"),
     [
         (",restrict,,pty,", [("restrict", None), ("pty", None)]),

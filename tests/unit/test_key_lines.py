@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certgrinderd.authorized_keys import LONGEST_VALUE
-from certgrinderd.key_lines import Report, _shell_words, check, check_sshd
+from certgrinderd.key_lines import Report, _shell_words, check
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOegnR+qnK2FEoaSrVwHgCIxjFkVEbW4VO31/Hd2mAwk c.example"
 OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICt6equbFdS5Pdd9L7jEekIRIgGBwCxNSVRy0LYKjHhp"
@@ -40,6 +40,16 @@ GOOD = [
         f'command="{PROGRAM}",no-pty,expiry-time="20991231"',
         id="from, time and more",
     ),
+    pytest.param(
+        f'restrict,{ENVIRONMENT},command="/opt/python3 -m certgrinderd -d -c /etc/c.conf"',
+        id="by python3",
+    ),
+    pytest.param(
+        f'restrict,{ENVIRONMENT},command="/opt/certgrinderd-1.2.pyz -z acme.example $SSH_ORIGINAL_'
+        'COMMAND"',
+        id="all settings in the command",
+    ),
+    pytest.param(f'restrict,{ENVIRONMENT},command="/opt/wrapper get x"', id="another program"),
 ]  # fmt: skip
 
 
@@ -99,7 +109,7 @@ BAD = [
     pytest.param(
         f'restrict,environment="CERTGRINDERD_DOMAINSETS=;,",{COMMAND}', "are empty", id="no name"
     ),
-    pytest.param(f'restrict,command="{PROGRAM} --domainsets"', "are empty", id="no value"),
+    pytest.param('restrict,command="/opt/wrapper --domainsets"', "are empty", id="no value"),
     pytest.param(
         f'restrict,command="{PROGRAM} --domainsets a.example;b.example"', "obey ';'", id="a ;"
     ),
@@ -111,6 +121,33 @@ BAD = [
         f'restrict,command="{PROGRAM} --domainsets *.example"', "pattern of file names", id="a glob"
     ),
     pytest.param(f'restrict,{ENVIRONMENT},command="certgrinderd"', "absolute path", id="no path"),
+    *(
+        pytest.param(
+            f'restrict,{ENVIRONMENT},command="{PROGRAM} {words}"',
+            rf"no command of its own: .*{reason}",
+            id=f"{words} in the command",
+        )
+        for words, reason in [
+            ("get certificate", "unrecognized arguments: get certificate"),
+            ("get certificate $SSH_ORIGINAL_COMMAND", "unrecognized arguments: get certificate"),
+            ("ping", "unrecognized arguments: ping"),
+            ("--help", "unrecognized arguments: --help"),
+            ("-dh", "unrecognized arguments: -dh|ignored explicit argument|-h"),
+            ("--version", "unrecognized arguments: --version"),
+            ("--web-rot /x", "no option --web-rot: did you mean --web-root"),
+            ("--web-root", "expected one argument"),
+        ]
+    ),
+    pytest.param(
+        f'restrict,{ENVIRONMENT},command="{PROGRAM} --lock-timeout soon"',
+        "--lock-timeout: expected",
+        id="a value that is none",
+    ),
+    pytest.param(
+        f'restrict,{ENVIRONMENT},command="/usr/local/bin/certgrinderd.pyz -d"',
+        "--config-file is missing",
+        id="no configuration",
+    ),
     pytest.param(f'restrict,{ENVIRONMENT},command=""', "absolute path", id="an empty command"),
     pytest.param(
         f'restrict,{ENVIRONMENT},command="$SSH_ORIGINAL_COMMAND"', "absolute path", id="any command"
@@ -143,7 +180,7 @@ BAD = [
     pytest.param(f'restrict,from="::1, ::2",{ENVIRONMENT},{COMMAND}', "blank", id="a blank"),
     pytest.param(f'restrict,from="",{ENVIRONMENT},{COMMAND}', "empty part", id="from nobody"),
     pytest.param(
-        f'restrict,{ENVIRONMENT},command="{PROGRAM} {"x" * LONGEST_VALUE}"', "longer", id="long"
+        f'restrict,{ENVIRONMENT},command="{PROGRAM} -z {"x" * LONGEST_VALUE}"', "longer", id="long"
     ),
 ]  # fmt: skip
 
@@ -207,43 +244,3 @@ def test_words_are_those_of_a_shell(text: str) -> None:
         assert reason == "a quote is not closed" or ";" in text or "\\" in text
         return
     assert words == shlex.split(text.replace("\n", " "))
-
-
-SSHD = """\
-port 22
-permituserenvironment CERTGRINDERD_DOMAINSETS
-acceptenv LANG
-acceptenv LC_*
-forcecommand none
-"""
-NEEDS = Report((), 1, 7)
-NEEDS_NOT = Report((), 1, None)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "reason"),
-    [
-        ("CERTGRINDERD_DOMAINSETS\n", "no\n", "line 7 uses environment="),
-        ("CERTGRINDERD_DOMAINSETS\n", "LANG,FOO*\n", "line 7 uses environment="),
-        ("CERTGRINDERD_DOMAINSETS\n", "yes\n", "PermitUserEnvironment is yes"),
-        ("permituserenvironment CERTGRINDERD_DOMAINSETS\n", "", "line 7 uses environment="),
-        ("LC_*", "LC_* CERT*", "AcceptEnv lets clients set CERTGRINDERD_DOMAINSETS"),
-        ("LC_*", "LD_PRELOAD", "AcceptEnv lets clients set LD_PRELOAD"),
-        ("port 22", "setenv CERTGRINDERD_DOMAINSETS=x.example", "all clients the same"),
-        ("forcecommand none", "forcecommand /bin/true", "takes the place"),
-    ],
-)
-def test_setting_of_sshd_is_not_as_it_should_be(old: str, new: str, reason: str) -> None:
-    """Each by itself; with the usual ones there is nothing to find."""
-    assert check_sshd(SSHD, NEEDS) == []
-    (found,) = check_sshd(SSHD.replace(old, new), NEEDS)
-    assert reason in found
-
-
-def test_user_environment_matters_to_those_who_use_it() -> None:
-    """Without environment= in the file, `no` is right; `yes` never is."""
-    off = SSHD.replace("CERTGRINDERD_DOMAINSETS", "no")
-    assert check_sshd(off, NEEDS_NOT) == []
-    assert len(check_sshd(off, NEEDS)) == 1
-    assert check_sshd(SSHD.replace("CERTGRINDERD_DOMAINSETS", "LANG,CERTGRINDERD_*"), NEEDS) == []
-    assert len(check_sshd(SSHD.replace("CERTGRINDERD_DOMAINSETS", "yes"), NEEDS_NOT)) == 1

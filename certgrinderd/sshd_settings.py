@@ -1,0 +1,74 @@
+"""What sshd has in force for one user: which keys it reads, and what beats their lines."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterator, Mapping
+
+from certgrinderd.key_lines import DOMAINSETS
+
+# What a client must not be able to send: its policy, and what makes programs run other code.
+_NEVER_ACCEPTED = (DOMAINSETS, "LD_PRELOAD", "PYTHONPATH", "PATH")
+
+Settings = Mapping[str, list[str]]
+
+
+def parse(effective: str) -> Settings:
+    """Read what `sshd -T -C user=…` prints: names in lower case, each with its values."""
+    settings: dict[str, list[str]] = {}
+    for line in effective.splitlines():
+        name, _, value = line.partition(" ")
+        settings.setdefault(name.lower(), []).append(value)
+    return settings
+
+
+def keys_files(settings: Settings, *, user: str, home: str, uid: int) -> list[str]:
+    """Return the paths of the files that hold the user's keys: AuthorizedKeysFile, expanded."""
+    tokens = {"%%": "%", "%h": home, "%u": user, "%U": str(uid)}
+    found = []
+    for pattern in settings.get("authorizedkeysfile", [""])[0].split():
+        if pattern.lower() == "none":
+            continue
+        path = re.sub("%.", lambda token: tokens.get(token[0], token[0]), pattern)
+        found.append(path if path.startswith("/") else f"{home}/{path}")
+    return found
+
+
+def takes_environment(settings: Settings) -> bool:
+    """Whether the domainsets can come by environment=, or by ~/.ssh/environment, which beats it."""
+    permitted = settings.get("permituserenvironment", ["no"])[0]
+    return permitted.lower() == "yes" or _matches(DOMAINSETS, permitted.split(","))
+
+
+def reasons(settings: Settings, needs_environment: int | None) -> Iterator[str]:
+    """Tell what is wrong with the settings, one by one.
+
+    Args:
+        settings: Those for the user that clients log in as.
+        needs_environment: See key_lines.Report.
+    """
+    permitted = settings.get("permituserenvironment", ["no"])[0]
+    if permitted.lower() == "yes":
+        yield (
+            "PermitUserEnvironment is yes, so that lines and ~/.ssh/environment may set any "
+            f"variable: make it {DOMAINSETS}"
+        )
+    elif needs_environment is not None and not takes_environment(settings):
+        yield (
+            f"line {needs_environment} uses environment=, which sshd drops since "
+            f"PermitUserEnvironment is {permitted}: make it {DOMAINSETS}"
+        )
+    for value in settings.get("setenv", []):
+        if value.startswith(f"{DOMAINSETS}="):
+            yield f"SetEnv {DOMAINSETS} gives all clients the same domainsets"
+    for name in _NEVER_ACCEPTED:
+        if any(_matches(name, value.split()) for value in settings.get("acceptenv", [])):
+            yield f"AcceptEnv lets clients set {name}"
+    command = settings.get("forcecommand", ["none"])[0]
+    if command.lower() != "none":
+        yield "ForceCommand takes the place of each line's command="
+
+
+def _matches(name: str, patterns: list[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)

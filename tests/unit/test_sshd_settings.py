@@ -1,0 +1,79 @@
+"""What sshd says is in force, and what is wrong with it; the real `sshd -T` is in integration."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from certgrinderd import sshd_settings
+
+
+def found_in(effective: str, needs_environment: int | None) -> list[str]:
+    """What is wrong with these settings."""
+    return list(sshd_settings.reasons(sshd_settings.parse(effective), needs_environment))
+
+
+SSHD = """\
+port 22
+permituserenvironment CERTGRINDERD_DOMAINSETS
+acceptenv LANG
+acceptenv LC_*
+forcecommand none
+authorizedkeysfile /etc/certgrinderd/authorized_keys
+"""
+NEEDS = 7
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("CERTGRINDERD_DOMAINSETS\n", "no\n", "line 7 uses environment="),
+        ("CERTGRINDERD_DOMAINSETS\n", "LANG,FOO*\n", "line 7 uses environment="),
+        ("CERTGRINDERD_DOMAINSETS\n", "yes\n", "PermitUserEnvironment is yes"),
+        ("permituserenvironment CERTGRINDERD_DOMAINSETS\n", "", "line 7 uses environment="),
+        ("LC_*", "LC_* CERT*", "AcceptEnv lets clients set CERTGRINDERD_DOMAINSETS"),
+        ("LC_*", "LD_PRELOAD", "AcceptEnv lets clients set LD_PRELOAD"),
+        ("port 22", "setenv CERTGRINDERD_DOMAINSETS=x.example", "all clients the same"),
+        ("forcecommand none", "forcecommand /bin/true", "takes the place"),
+    ],
+)
+def test_setting_of_sshd_is_not_as_it_should_be(old: str, new: str, reason: str) -> None:
+    """Each by itself; with the usual ones there is nothing to find."""
+    assert found_in(SSHD, NEEDS) == []
+    (found,) = found_in(SSHD.replace(old, new), NEEDS)
+    assert reason in found
+
+
+def test_user_environment_matters_to_those_who_use_it() -> None:
+    """Without environment= in the file, `no` is right; `yes` never is."""
+    off = SSHD.replace("CERTGRINDERD_DOMAINSETS", "no")
+    assert found_in(off, None) == []
+    assert len(found_in(off, NEEDS)) == 1
+    assert found_in(SSHD.replace("CERTGRINDERD_DOMAINSETS", "LANG,CERTGRINDERD_*"), NEEDS) == []
+    assert len(found_in(SSHD.replace("CERTGRINDERD_DOMAINSETS", "yes"), None)) == 1
+
+
+@pytest.mark.parametrize(
+    ("pattern", "paths"),
+    [
+        ("/etc/certgrinderd/authorized_keys", ["/etc/certgrinderd/authorized_keys"]),
+        (".ssh/authorized_keys .ssh/b", ["/srv/c d/.ssh/authorized_keys", "/srv/c d/.ssh/b"]),
+        ("/etc/keys/%u %h/keys", ["/etc/keys/c-d", "/srv/c d/keys"]),
+        ("/etc/%U/%%u", ["/etc/17/%u"]),
+        ("none", []),
+        ("", []),
+    ],
+)
+def test_files_that_sshd_reads(pattern: str, paths: list[str]) -> None:
+    """Tokens are expanded, and what is no absolute path is in the home (sshd_config(5))."""
+    settings = sshd_settings.parse(f"port 22\nauthorizedkeysfile {pattern}\n")
+    assert sshd_settings.keys_files(settings, user="c-d", home="/srv/c d", uid=17) == paths
+    assert sshd_settings.keys_files({}, user="c-d", home="/srv/c d", uid=17) == []
+
+
+@given(st.text())
+def test_any_answer_of_sshd_is_read(text: str) -> None:
+    """Whatever it prints, there is something to say about it or nothing."""
+    settings = sshd_settings.parse(text)
+    assert all(isinstance(each, str) for each in sshd_settings.reasons(settings, 1))
