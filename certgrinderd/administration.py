@@ -7,14 +7,13 @@ import logging
 import os
 import pwd
 import shlex
-import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from certgrinderd.config import LETS_ENCRYPT, Settings
-from certgrinderd.errors import ConfigurationError, IssuanceError, UsageError
+from certgrinderd.errors import ConfigurationError, UsageError
 from certgrinderd.system import files
 from certgrinderd.system.given import read_given
 
@@ -32,6 +31,7 @@ def show_sudoers(settings: Settings, arguments: Mapping[str, Any]) -> str:
         UsageError: There is no such user.
     """
     from certgrinderd import sudoers
+    from certgrinderd.issuance import certbot_files
     from certgrinderd.issuance.attempts import challenges
 
     user = sudoers.require_user(arguments["user"])
@@ -52,7 +52,12 @@ def show_sudoers(settings: Settings, arguments: Mapping[str, Any]) -> str:
             parsed.arguments, optional=optional, folder=files.PRIVATE_NAME, named=name
         )
         rules.append((parsed, pattern))
-    _require_unchangeable(user, paths)
+    _require_unchangeable(
+        user,
+        paths,
+        folders=certbot_files.paths(settings),
+        temp_dir=settings.temp_dir or "/tmp",  # noqa: S108 - see private_directory
+    )
     variables = {
         challenge.variable: str(challenge.place(settings)) for challenge in challenges(settings)
     }
@@ -70,7 +75,7 @@ def _acme_client_rule(user: str, settings: Settings) -> str:
         )
     servers = [url for url in settings.client_servers if url != LETS_ENCRYPT]
     pattern = sudoers.acme_side_expression(parsed.arguments, servers=servers)
-    _require_unchangeable(user, {parsed.program, parsed.arguments[2]})
+    _require_unchangeable(user, {parsed.program, parsed.arguments[2], _HOOKS_CONF})
     return sudoers.render(user, [(parsed, pattern)], {})
 
 
@@ -125,8 +130,17 @@ def _certbot_commands(settings: Settings) -> Iterator[tuple[str, list[str], list
         yield f"show acmeaccount at {server}", certbot.show_account_command(plain), []
 
 
-def _require_unchangeable(user: str, paths: Iterable[str]) -> None:
+def _require_unchangeable(
+    user: str, paths: Iterable[str], *, folders: Collection[str] = (), temp_dir: str | None = None
+) -> None:
     """Require that the user can change nothing of what another user is made to run, read or write.
+
+    Args:
+        user: The user.
+        paths: Files and folders.
+        folders: More of them; what is below a folder counts too.
+        temp_dir: Where the user makes private folders, but must not be able to put a link in place
+            of one: by that root's Certbot could be led into any other folder.
 
     Raises:
         ConfigurationError: It could, and would have that user's rights.
@@ -140,18 +154,27 @@ def _require_unchangeable(user: str, paths: Iterable[str]) -> None:
         raise UsageError("root needs no rule: name the user that clients log in as by --user")
     groups = os.getgrouplist(user, account.pw_gid)
     found: dict[Path, str] = {}
-    for path in sorted(paths):
+    for path in sorted({*paths, *folders}):
         part = files.changeable_part(path, uid=account.pw_uid, gids=groups)
+        if part is None and path in folders:
+            part = files.changeable_below(path, uid=account.pw_uid, gids=groups)
         if part is not None:
             found.setdefault(part, path)
-    if found:
-        changed = "; ".join(
-            f"{user} can change {part}, and with it what another user does with {path}"
-            for part, path in found.items()
-        )
-        raise ConfigurationError(
-            f"{changed}: let it belong to root, with no right to write for others"
-        )
+    reasons = [
+        f"{user} can change {part}, and with it what another user does with {path}"
+        for part, path in found.items()
+    ]
+    if reasons:
+        reasons[-1] += ": let it belong to root, with no right to write for others"
+    if temp_dir is not None:
+        part = files.changeable_part(temp_dir, uid=account.pw_uid, gids=groups)
+        if part is not None:
+            reasons.append(
+                f"temp-dir: {user} can change {part}, and lead another user elsewhere by a link: "
+                "leave temp-dir out, or make it like /tmp, root's and of mode 1777"
+            )
+    if reasons:
+        raise ConfigurationError("; ".join(reasons))
 
 
 def show_authorized_keys(settings: Settings, arguments: Mapping[str, Any]) -> str:

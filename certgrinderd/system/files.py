@@ -170,9 +170,40 @@ def changeable_part(path: str, *, uid: int, gids: Collection[int]) -> Path | Non
         except OSError as error:
             raise ConfigurationError(f"cannot look at {part}: {error.strerror}") from error
         # Nobody replaces what belongs to others in a folder like /tmp; a link's mode says nothing.
-        exempt = stat.S_ISLNK(found.st_mode) or found.st_mode & stat.S_ISVTX
+        like_tmp = stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX
+        exempt = stat.S_ISLNK(found.st_mode) or like_tmp
         if found.st_uid == uid or (_may_write(found, gids) and not exempt):
             return part
+    return None
+
+
+def changeable_below(folder: str, *, uid: int, gids: Collection[int]) -> Path | None:
+    """Find what a user could change or add below a folder, also one like /tmp.
+
+    Args:
+        folder: It need not be there, nor be a folder.
+        uid: The user; not root.
+        gids: All of the user's groups.
+
+    Returns:
+        The first such folder, link or file; None if there is none.
+
+    Raises:
+        ConfigurationError: We may not look.
+    """
+
+    def fail(error: OSError) -> None:
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            raise ConfigurationError(f"cannot look at {error.filename}: {error.strerror}")
+
+    for place, folders, names in os.walk(folder, onerror=fail):
+        if _may_write(os.stat(place), gids):  # noqa: PTH116 - as os.walk gives it
+            return Path(place)
+        for name in sorted((*folders, *names)):
+            path = os.path.join(place, name)  # noqa: PTH118 - as os.walk gives it
+            part = changeable_part(path, uid=uid, gids=gids)
+            if part is not None:
+                return part
     return None
 
 

@@ -538,6 +538,58 @@ def test_no_rule_for_a_web_root_that_the_user_could_change(
     assert installation.show_sudoers().returncode == 0
 
 
+INI = "/etc/letsencrypt/cli.ini"
+DEPLOY = "/etc/letsencrypt/renewal-hooks/deploy"
+
+
+@pytest.mark.parametrize(
+    ("script", "part"),
+    [
+        ("chown {user} /etc/letsencrypt", "/etc/letsencrypt"),
+        ("chmod 1777 /var/log/letsencrypt", "/var/log/letsencrypt"),
+        ("mkdir /var/lib/letsencrypt/x; chown {user} $_", "/var/lib/letsencrypt/x"),
+        ("mkdir -p {deploy}; touch {deploy}/x; chown {user} $_", f"{DEPLOY}/x"),
+        ("echo 'deploy-hook = \"/home/{user}/x\" y' >{ini}", "/home/{user}"),
+        ("echo 'config-dir=/home/{user}/x' >{ini}", "/home/{user}"),
+        ("mkdir -p /srv/c/x; chown {user} $_; echo 'work-dir = /srv/c' >{ini}", "/srv/c/x"),
+        (
+            "mkdir -p /root/.config/letsencrypt; echo 'pre-hook=sh /home/{user}/x # y' >$_/cli.ini",
+            "/home/{user}",
+        ),
+    ],
+)
+def test_no_rule_for_what_certbot_uses_of_its_own(
+    installation: Installation, script: str, part: str
+) -> None:
+    """Its folders, what is below them, and what its own settings name."""
+    installation.configure()
+    folders = "/etc/letsencrypt /var/lib/letsencrypt /var/log/letsencrypt"
+    fresh = f"rm -rf {folders} /root/.config/letsencrypt /srv/c; install -d -m 755 {folders}"
+    words = {"user": USER, "deploy": DEPLOY, "ini": INI}
+    host = installation.host
+    # $_ is the last word of the command before it.
+    host.check(["bash", "-ec", f"umask 022; {fresh}; {script.format(**words)}"])
+    refused = installation.show_sudoers()
+    assert (refused.returncode, refused.stdout) == (2, b"")
+    assert f"{USER} can change {part.format(**words)}, and with it".encode() in refused.stderr
+
+    mended = script.replace("{user}", "root").replace("/home", "").replace("1777", "755")
+    host.check(["bash", "-ec", f"umask 022; {fresh}; {mended.format(**words)}"])
+    assert installation.show_sudoers().returncode == 0
+    host.check(["bash", "-ec", fresh])
+
+
+def test_no_rule_for_a_temp_dir_of_the_user(installation: Installation) -> None:
+    """Root's Certbot would follow a link in place of the private folder; not so in /var/tmp."""
+    installation.configure(temp_dir=f"/home/{USER}")
+    refused = installation.show_sudoers()
+    assert (refused.returncode, refused.stdout) == (2, b"")
+    assert f"temp-dir: {USER} can change /home/{USER}, and".encode() in refused.stderr
+    assert b"leave temp-dir out" in refused.stderr
+    installation.configure(temp_dir="/var/tmp")
+    assert b"/var/tmp/certgrinderd-" in installation.show_sudoers().stdout
+
+
 def test_all_that_the_user_could_change_is_said_at_once(installation: Installation) -> None:
     """In one line, and each thing once."""
     installation.configure()

@@ -11,6 +11,7 @@ import pytest
 
 from certgrinderd.errors import ConfigurationError, MalformedInput
 from certgrinderd.system.files import (
+    changeable_below,
     changeable_part,
     private_directory,
     read_file,
@@ -216,6 +217,28 @@ def test_folder_like_tmp_does_not_count(tree: Path) -> None:
     assert part(tree / "folder" / "file") is None
     (tree / "folder").chmod(0o777)
     assert part(tree / "folder" / "file") == tree / "folder"
+
+
+def test_what_is_below_a_folder_counts(tree: Path) -> None:
+    """Files and folders at any depth, and what links there lead to; what isn't there does not."""
+    file = tree / "folder" / "file"
+    away = tree.parent / "away"
+    away.touch(mode=0o644)
+    (tree / "link").symlink_to(away)
+
+    def below(path: Path = tree) -> Path | None:
+        return changeable_below(str(path), uid=UID, gids=[GID])
+
+    assert below() is None
+    assert below(tree / "nothing") is None
+    assert below(file) is None
+    for path, usual in ((file, 0o644), (file.parent, 0o755), (tree, 0o755), (away, 0o644)):
+        for mode in (usual | 0o002, usual | 0o1002):
+            path.chmod(mode)
+            # Nobody replaces what is in a folder like /tmp, but anybody adds to it.
+            assert below() == path
+        path.chmod(usual)
+    assert below() is None
 
 
 def test_what_links_lead_through_counts(tree: Path) -> None:
