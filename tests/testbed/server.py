@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 # Below the range from which Linux takes ports for outgoing connections: a server that is stopped
 # for an outage test finds its port free when it comes back.
-_PORTS = range(10000, 32000)
+_LOWEST_PORT, _HIGHEST_PORT = 10000, 31999
+# pytest-xdist's workers run at the same time: each has ports of its own.
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_PORTS = range(_LOWEST_PORT + _WORKER, _HIGHEST_PORT + 1, _WORKERS)
 _given: set[int] = set()
 
 

@@ -101,7 +101,6 @@ def test_external_account_binding() -> None:
         {"kty": "RSA", "n": "AQAB", "e": "AQAB"},
         {name: value for name, value in KEYS["P-256"].to_jwk().items() if name != "d"},
     ],
-    ids=repr,
 )
 def test_no_private_key(jwk: dict[str, Any]) -> None:
     """What is no private key is a ValueError, not a surprise later on."""
