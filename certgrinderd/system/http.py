@@ -32,6 +32,8 @@ LONGEST_URL = 2048
 # Where clients may send us: on other ports of a public host, be it this one, there are services
 # that a firewall may shut to the client.
 CLIENT_PORTS = (80, 443)
+# No such name, or none with an address; not every system has both.
+_UNKNOWN = {getattr(socket, name, None) for name in ("EAI_NONAME", "EAI_NODATA")} - {None}
 
 _PIECE = 65536
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -202,7 +204,13 @@ def _connected(target: _Target, bounds: Bounds, deadline: _Deadline) -> socket.s
             f"port {target.port} of {target.host!r}: for clients the ports are "
             f"{' and '.join(map(str, CLIENT_PORTS))}, unless ocsp-allow-private is set"
         )
-    found = _resolve(target, deadline)
+    try:
+        found = _resolve(target, deadline)
+    except Unreachable as error:
+        # A name that is not known sounds like one inside our network: which there are is nobody's.
+        if not bounds.public_only or getattr(error.__cause__, "errno", None) not in _UNKNOWN:
+            raise
+        found = []
     addresses = [each for each in found if not bounds.public_only or is_public(each[1][0])]
     if not addresses:
         # Which one, is nothing for a client who may not see our network.

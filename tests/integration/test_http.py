@@ -343,6 +343,23 @@ def test_client_is_sent_to_no_private_address(server: MisbehavingServer) -> None
     assert http.fetch(server.url("/right"), BOUNDS) == b"right"
 
 
+def test_client_does_not_learn_which_names_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a name inside our network and of none at all it hears the same; the admin hears more."""
+
+    def resolve(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        number = {"none.test": socket.EAI_NONAME, "later.test": socket.EAI_AGAIN}.get(host)
+        if number is not None:
+            raise socket.gaierror(number, "the reason")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    inside = refuse("http://some.test/", AddressRefused, CLIENTS)
+    assert "no public address" in inside
+    assert refuse("http://none.test/", AddressRefused, CLIENTS) == inside.replace("some", "none")
+    assert "the reason" in refuse("http://none.test/", Unreachable)
+    assert "the reason" in refuse("http://later.test/", Unreachable, CLIENTS)
+
+
 def test_client_is_sent_to_the_ports_of_http_only(
     server: MisbehavingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
