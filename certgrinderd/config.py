@@ -220,7 +220,8 @@ class Settings:
         "The seconds that one OCSP responder has to answer.", 10, kinds.seconds(1)
     )
     pid_dir: str = _option(
-        "The folder of the PID file, on which runs of Certbot queue up.",
+        "The folder of the PID files, on which runs of Certbot queue up: one file for all, and one "
+        "for each client.",
         "/tmp",  # noqa: S108 - as documented; the file in it is opened with care
         PATH,
         ("-p",),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from certgrinderd.config import BUILTIN, SYSTEM_CERTBOT, Settings
 from certgrinderd.errors import ConfigurationError, IssuanceError
 from certgrinderd.issuance.account_store import own_folder
 from certgrinderd.issuance.hooks import Challenge, environment, hook_command
-from certgrinderd.system import files, locks, process
+from certgrinderd.system import files, locks, process, session
 from certgrinderd.system.log import FOR_ADMIN
 from certgrinderd.text import masked
 
@@ -164,9 +167,7 @@ def run(
             complaints.append(line)
         say(logging.INFO, line)
 
-    files.require_own_side(settings.pid_dir, named="pid-dir")
-    path = os.path.join(settings.pid_dir, "certgrinderd.pid")  # noqa: PTH118 - a plain word
-    with locks.held(path, note=note, timeout=settings.lock_timeout, named="pid-dir"):
+    with _our_turn(settings, note):
         logger.debug("running %s", masked(shlex.join(command)), extra=FOR_ADMIN)
         try:
             process.run(
@@ -185,6 +186,28 @@ def run(
                 raise
             raise process.ProgramFailed(f"{error}: {complaints[0]}", status=error.status) from error
     return lines
+
+
+@contextlib.contextmanager
+def _our_turn(settings: Settings, note: str) -> Iterator[None]:
+    """Wait until no other certbot runs.
+
+    The requests of one client queue up among themselves first, so that it has one place in the
+    queue of all clients, however many it sends.
+
+    Raises:
+        ConfigurationError: A queue's file can't be used.
+        LockTimeout: It was not our turn in time.
+    """
+    files.require_own_side(settings.pid_dir, named="pid-dir")
+    deadline = time.monotonic() + settings.lock_timeout
+    client = session.queue_of(os.environ)
+    with contextlib.ExitStack() as stack:
+        for name in (*((f"certgrinderd.{client}.pid",) if client else ()), "certgrinderd.pid"):
+            path = os.path.join(settings.pid_dir, name)  # noqa: PTH118 - a plain word
+            left = max(0, math.ceil(deadline - time.monotonic()))
+            stack.enter_context(locks.held(path, note=note, timeout=left, named="pid-dir"))
+        yield
 
 
 def issue(

@@ -25,6 +25,17 @@ def client_of(environment: Mapping[str, str]) -> str:
     return f"client {address}" + (f", key {key}" if key else "")
 
 
+def queue_of(environment: Mapping[str, str]) -> str | None:
+    """Return a word for a file name that is the client's alone; None if nobody knows the client.
+
+    Args:
+        environment: See client_of. The key counts, or where sshd doesn't tell it, the address.
+    """
+    address = environment.get("SSH_CONNECTION", "").partition(" ")[0]
+    client = _fingerprint(environment.get("SSH_USER_AUTH")) or address
+    return hashlib.sha256(client.encode()).hexdigest()[:16] if client else None
+
+
 def _fingerprint(path: str | None) -> str | None:
     """The key's fingerprint, as sshd logs it and `ssh-keygen -l` shows it."""
     if path is None:
