@@ -126,7 +126,9 @@ def _existing(read: list[str] | None, user: str) -> list[str]:
         ConfigurationError: None is there.
     """
     if read is None:
-        raise UsageError(f"FILE is missing: there is no telling which one sshd reads for {user}")
+        known = _account(user) is not None
+        reason = "sshd does not say which one it reads" if known else "there is no such user"
+        raise UsageError(f"FILE is missing: for {user}, {reason}")
     paths = [path for path in read if os.path.lexists(path)]
     if not paths:
         raise ConfigurationError(

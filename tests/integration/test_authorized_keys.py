@@ -402,10 +402,10 @@ def test_without_a_file_the_one_that_sshd_reads_is_checked(server: Host) -> None
     server.check(["rm", f"{home}/two"])
     status, log = check(server, "--user", "certgrinderd", user="certgrinderd")
     assert status == 2
-    assert "FILE is missing" in log
+    assert "FILE is missing: for certgrinderd, sshd does not say" in log
     status, log = check(server, "--user", "nobody2")
     assert status == 2
-    assert "FILE is missing" in log
+    assert "FILE is missing: for nobody2, there is no such user" in log
 
 
 def test_copy_counts_by_its_lines(server: Host) -> None:
