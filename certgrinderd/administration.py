@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import pwd
@@ -121,8 +120,8 @@ def _certbot_commands(settings: Settings) -> Iterator[tuple[str, list[str], list
         raise ConfigurationError(f"temp-dir: a rule for sudo needs an absolute path, not {folder}")
     paths = certbot.Paths.in_folder(folder)
     for server in settings.client_servers:
-        plain = dataclasses.replace(settings, acme_server_url=server, preferred_chain=None)
-        chosen = dataclasses.replace(plain, preferred_chain=sudoers.CHAIN)
+        plain = settings.replace(acme_server_url=server, preferred_chain=None)
+        chosen = plain.replace(preferred_chain=sudoers.CHAIN)
         for challenge in challenges(settings):
             words = certbot.certonly_command(plain, challenge, paths)
             longer = certbot.certonly_command(chosen, challenge, paths)

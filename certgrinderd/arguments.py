@@ -1,53 +1,42 @@
-"""Command lines in, a command and its options out: one parser for admins, one for clients."""
+"""Command lines in, a command and its options out: admins' and clients' by the same rules.
+
+The words are read from left to right, options first, then a command, then what is the command's
+own. As with getopt_long(3) an option's value is the next word or joined to it, single letters may
+be joined, and `--` ends the options; names can't be abbreviated.
+"""
 
 from __future__ import annotations
 
-import argparse
-import functools
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NoReturn
-
-from certgrinderd.commands import COMMANDS, GROUPS
+from certgrinderd.commands import COMMANDS, SUPPRESS, Argument, Command
 from certgrinderd.config import OPTIONS
 from certgrinderd.errors import ConfigurationError, UsageError, WordRefused
-from certgrinderd.kinds import Value
-from certgrinderd.option import Option
+from certgrinderd.record import Record
 
-DESCRIPTION = (
-    "Gets certificates from an ACME CA for clients that come in over SSH. "
-    "See certgrinderd(8) for more."
-)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any, NoReturn
+
+    from certgrinderd.kinds import Value
+
+_HELP = Argument(("-h", "--help"), {"action": "store_true"})
 
 
-@dataclass(frozen=True)
-class Parsed:
+class Parsed(Record):
     """A command line, read.
 
     Attributes:
         command: The words of the command; empty when there is none.
         values: The options that it holds.
         rest: The words of a command that takes words.
-        arguments: What stood after the command, by argparse's names.
+        arguments: What stood after the command, by argparse's names. For a --help, `place` has the
+            words of the command that it stood behind.
     """
 
     command: tuple[str, ...]
     values: dict[str, Value]
-    rest: tuple[str, ...] = field(default=())
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-
-
-class _Parser(argparse.ArgumentParser):
-    """Raises what is wrong, instead of printing and exiting."""
-
-    failure: type[UsageError | WordRefused] = UsageError
-
-    def error(self, message: str) -> NoReturn:
-        raise self.failure(f"{message} ({self.prog} --help shows what is possible)")
-
-
-class _ClientParser(_Parser):
-    failure = WordRefused
+    rest: tuple[str, ...]
+    arguments: Mapping[str, Any]
 
 
 def parse_admin(words: Sequence[str]) -> Parsed:
@@ -57,7 +46,7 @@ def parse_admin(words: Sequence[str]) -> Parsed:
         UsageError: It does not say what to do.
         ConfigurationError: The value of an option is none.
     """
-    return _parse(build_parser(), words)
+    return _parse(_Words(words, UsageError), client=False)
 
 
 def parse_admin_options(words: Sequence[str]) -> Parsed:
@@ -67,15 +56,11 @@ def parse_admin_options(words: Sequence[str]) -> Parsed:
         UsageError: There is something else.
         ConfigurationError: The value of an option is none.
     """
-    return _parse(_options_parser(), words)
-
-
-@functools.cache
-def _options_parser() -> _Parser:
-    # Once: a file of forced commands has thousands. None of them asks for help.
-    parser = _parser(_Parser, add_help=False)
-    _add_options(parser, OPTIONS.values())
-    return parser
+    line = _Words(words, UsageError)
+    found = line.take_options(_table_options(client=False), None)
+    if line.take_all():
+        line.fail("a forced command holds options alone")
+    return Parsed((), _values(found), (), {})
 
 
 def parse_client(words: Sequence[str]) -> Parsed:
@@ -85,101 +70,197 @@ def parse_client(words: Sequence[str]) -> Parsed:
         WordRefused: There is something else, or the value of an option is none.
     """
     try:
-        return _parse(build_parser(client=True), words)
+        return _parse(_Words(words, WordRefused), client=True)
     except ConfigurationError as error:
         raise WordRefused(str(error)) from error
 
 
-def build_parser(*, client: bool = False) -> _Parser:
-    """Make the parser of a whole command line, with the options and commands for one side."""
-    parser = _parser(_ClientParser if client else _Parser)
-    options = [option for option in OPTIONS.values() if option.client_may_set or not client]
-    _add_options(parser, options)
-    parser.add_argument("--version", action="store_true", help="Print the version.")
+def known_options(*, client: bool) -> list[Argument]:
+    """Return what may stand before the command, for admins or for clients."""
+    text = "With --version: print the commit and the versions of all that is inside, too."
+    known = _table_options(client=client)
+    known.append(Argument(("--version",), {"action": "store_true", "help": "Print the version."}))
     if not client:
-        text = "With --version: print the commit and the versions of all that is inside, too."
-        parser.add_argument("--verbose", action="store_true", help=text)
-    commands = [command for command in COMMANDS if command.client_may_run or not client]
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", dest="word0")
-    groups: dict[str, argparse._SubParsersAction[_Parser]] = {}
-    for command in commands:
-        place, name = subparsers, command.words[-1]
-        for group in command.words[:-1]:
-            if group not in groups:
-                added = subparsers.add_parser(
-                    group, help=GROUPS[group], description=GROUPS[group], allow_abbrev=False
-                )
-                groups[group] = added.add_subparsers(
-                    title="commands", metavar="COMMAND", dest="word1", required=True
-                )
-            place = groups[group]
-        leaf = place.add_parser(
-            name,
-            help=command.help,
-            description=command.help,
-            allow_abbrev=False,
-            add_help=not command.takes_words,
-            prefix_chars="\0" if command.takes_words else "-",
-        )
-        if command.takes_words:
-            leaf.add_argument("rest", nargs="*", metavar="WORD")
-        for argument in command.arguments:
-            leaf.add_argument(*argument.names, **argument.parameters)
-    return parser
+        known.append(Argument(("--verbose",), {"action": "store_true", "help": text}))
+    return known
 
 
-def _parser(kind: type[_Parser], *, add_help: bool = True) -> _Parser:
-    return kind(prog="certgrinderd", description=DESCRIPTION, allow_abbrev=False, add_help=add_help)
-
-
-def _add_options(parser: _Parser, options: Iterable[Option]) -> None:
-    for option in options:
-        text = option.help.replace("%", "%%")
+def _table_options(*, client: bool) -> list[Argument]:
+    known = []
+    for option in OPTIONS.values():
+        if client and not option.client_may_set:
+            continue
+        parameters: dict[str, Any] = {"default": SUPPRESS, "help": option.help}
         if option.is_switch:
-            parser.add_argument(
-                *option.flags, action="store_true", default=argparse.SUPPRESS, help=text
-            )
+            parameters["action"] = "store_true"
         else:
-            parser.add_argument(
-                *option.flags,
-                metavar=option.name.upper(),
-                default=argparse.SUPPRESS,
-                help=f"{text} Default: {option.default_text}.".replace("..", "."),
-            )
+            parameters["metavar"] = option.name.upper()
+            parameters["help"] += f" Default: {option.default_text}.".replace("..", ".")
+        known.append(Argument(option.flags, parameters))
+    return known
 
 
-def _require_known_options(parser: _Parser, words: Sequence[str]) -> None:
-    """Name an option that doesn't exist; argparse would stumble over the word behind it first."""
-    known = {flag for option in OPTIONS.values() for flag in option.flags}
-    known |= {"--help", "--version", "--verbose"}
-    commands = {command.words[0] for command in COMMANDS}
-    for word in words:
-        if word in commands:
-            return
-        name = word.partition("=")[0]
-        if name.startswith("--") and name != "--" and name not in known:
-            import difflib
-
-            near = difflib.get_close_matches(name, known, n=1)
-            parser.error(
-                f"there is no option {name}" + (f": did you mean {near[0]}?" if near else "")
-            )
+class _HelpWanted(Exception):
+    """There is a --help; what comes after it does not count."""
 
 
-def _parse(parser: _Parser, words: Sequence[str]) -> Parsed:
-    _require_known_options(parser, words)
-    found = vars(parser.parse_args(list(words)))
-    command = tuple(found[name] for name in ("word0", "word1") if found.get(name))
-    if found.get("version"):
-        command = ("version",)
+class _Words:
+    """A command line that is taken apart from its front.
+
+    Attributes:
+        place: The words of the command so far.
+    """
+
+    def __init__(self, words: Sequence[str], failure: type[UsageError | WordRefused]) -> None:
+        self._left = list(words)
+        self._failure = failure
+        self.place: tuple[str, ...] = ()
+
+    def fail(self, message: str) -> NoReturn:
+        """Raise what is wrong, with where help is to be found."""
+        place = " ".join(("certgrinderd", *self.place))
+        raise self._failure(f"{message} ({place} --help shows what is possible)")
+
+    def take_all(self) -> tuple[str, ...]:
+        """Take what is left, whatever it is."""
+        words, self._left = tuple(self._left), []
+        return words
+
+    def take_options(self, known: Iterable[Argument], others: list[str] | None) -> dict[str, Any]:
+        """Take options from the front.
+
+        Args:
+            known: What may stand there.
+            others: What takes up all words that are no options; if None, the first one is the end.
+
+        Returns:
+            What the options say, by argparse's names.
+        """
+        flags = {flag: each for each in known for flag in each.names if flag.startswith("-")}
+        found: dict[str, Any] = {}
+        while self._left:
+            word = self._left[0]
+            if word == "--":
+                del self._left[0]
+                if others is not None:
+                    others += self.take_all()
+                break
+            if _is_option(word):
+                self._take_option(flags, found)
+            elif others is None:
+                break
+            else:
+                others.append(self._left.pop(0))
+        return found
+
+    def _take_option(self, flags: Mapping[str, Argument], found: dict[str, Any]) -> None:
+        word = self._left.pop(0)
+        if word.startswith("--"):
+            name, joint, value = word.partition("=")
+        else:
+            name, value = word[:2], word[2:].removeprefix("=")
+            joint = word[2:]
+        argument = flags.get(name)
+        if argument is None:
+            self._fail_unknown(name, flags)
+        if argument is _HELP:
+            raise _HelpWanted
+        if argument.is_switch:
+            if joint and name != word[:2]:
+                self.fail(f"{name} takes no value")
+            if joint:  # the next letter
+                self._left.insert(0, f"-{joint}")
+            found[argument.key] = True
+        elif joint:
+            found[argument.key] = value
+        elif self._left and not _is_option(self._left[0]) and self._left[0] != "--":
+            found[argument.key] = self._left.pop(0)
+        elif argument.may_lack_value:
+            found[argument.key] = argument.parameters["const"]
+        else:
+            self.fail(f"{name} needs a value")
+
+    def _fail_unknown(self, name: str, flags: Mapping[str, Argument]) -> NoReturn:
+        if self.place and any(name in option.flags for option in OPTIONS.values()):
+            self.fail(f"{name} must stand before the command")
+        self.fail(f"there is no option {name}{_hint(name, flags)}")
+
+    def take_command(self, commands: Sequence[Command]) -> Command | None:
+        """Take the words of a command; None if there are no words."""
+        while self._left or self.place:
+            depth = len(self.place)
+            names = {each.words[depth]: 0 for each in commands if each.words[:depth] == self.place}
+            if not self._left:
+                self.fail(f"{' '.join(self.place)} needs one more word: {', '.join(names)}")
+            name = self._left.pop(0)
+            if name not in names:
+                whole = " ".join((*self.place, name))
+                self.fail(f"there is no command {whole!r}{_hint(name, names)}")
+            self.place = (*self.place, name)
+            for command in commands:
+                if command.words == self.place:
+                    return command
+            self.take_options([_HELP], None)
+        return None
+
+
+def _is_option(word: str) -> bool:
+    return word.startswith("-") and word not in ("-", "--")
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f": did you mean {near[0]}?" if near else ""
+
+
+def _parse(line: _Words, *, client: bool) -> Parsed:
+    try:
+        found = line.take_options([*known_options(client=client), _HELP], None)
+        commands = [each for each in COMMANDS if each.client_may_run or not client]
+        command = line.take_command(commands)
+        rest: tuple[str, ...] = ()
+        if command is not None and command.takes_words:
+            rest = line.take_all()
+        elif command is not None:
+            found |= _take_arguments(line, command)
+    except _HelpWanted:
+        return Parsed(("help",), {}, (), {"place": line.place})
+    words = command.words if command is not None else ()
+    if found.pop("version", False):
+        words = ("version",)
     elif found.pop("verbose", False):
-        parser.error("--verbose goes with --version")
-    values = {
-        option.name: option.parse(found[key], named=f"--{option.name}")
-        for option in OPTIONS.values()
-        for key in (option.name.replace("-", "_"),)
-        if key in found
+        line.fail("--verbose goes with --version")
+    values = _values(found)
+    own = {key: value for key, value in found.items() if _name(key) not in values}
+    return Parsed(words, values, rest, own)
+
+
+def _take_arguments(line: _Words, command: Command) -> dict[str, Any]:
+    """Take what belongs to a command: its options and operands, in any order."""
+    words: list[str] = []
+    found = line.take_options([*command.arguments, _HELP], words)
+    for argument in command.arguments:
+        if argument.is_operand and words:
+            found[argument.key] = words.pop(0)
+        elif argument.is_operand and not argument.may_lack_value:
+            line.fail(f"{argument.parameters['metavar']} is missing")
+        elif argument.default != SUPPRESS:
+            found.setdefault(argument.key, argument.default)
+    if words:
+        line.fail(f"the word {words[0]!r} is one too many")
+    return found
+
+
+def _values(found: Mapping[str, Any]) -> dict[str, Value]:
+    return {
+        name: OPTIONS[name].parse(value, named=f"--{name}")
+        for key, value in found.items()
+        for name in (_name(key),)
+        if name in OPTIONS
     }
-    known = {"word0", "word1", "version", "rest", *(name.replace("-", "_") for name in values)}
-    own = {name: value for name, value in found.items() if name not in known}
-    return Parsed(command, values, tuple(found.get("rest") or ()), own)
+
+
+def _name(key: str) -> str:
+    return key.replace("_", "-")

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from certgrinderd import __version__, arguments, boundary
 from certgrinderd.errors import (
@@ -17,15 +13,18 @@ from certgrinderd.errors import (
     UsageError,
     WordRefused,
 )
+from certgrinderd.record import Record
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from certgrinderd.sources import Configuration, Source
 
 _LARGEST_CONFIGURATION = 65536
 
 
-@dataclass(frozen=True)
-class _Request:
+class _Request(Record):
     """What a command line amounts to.
 
     Attributes:
@@ -51,7 +50,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: see certgrinderd.errors, and 128 plus its number for a signal.
     """
     os.umask(0o077)
-    _end_on_signals()
     words = boundary.separate(
         sys.argv[1:] if argv is None else argv, os.environ.get("SSH_ORIGINAL_COMMAND")
     )
@@ -63,10 +61,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Interrupted as error:
         _log_end(words, "ERROR", str(error))
         return error.exit_code
+    except KeyboardInterrupt:
+        return 128 + 2  # SIGINT, before there is something to clean up: see _end_on_signals
     except BrokenPipeError:
         # Nobody reads our answer. Python would complain once more when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 128 + signal.SIGPIPE
+        return 128 + 13  # SIGPIPE
     except Exception as error:  # noqa: BLE001 - nobody is shown a traceback
         _log_unforeseen(words, error)
         return 1
@@ -74,6 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _end_on_signals() -> None:
+    """From here on a signal ends us with what is begun taken away again; before, nothing is."""
+    import signal
+
     def end(number: int, _frame: object) -> None:
         raise Interrupted(f"ended by {signal.Signals(number).name}", number)
 
@@ -104,15 +107,23 @@ def _run(request: _Request) -> None:
     elif command == ("version",):
         print(_version(request), end="", flush=True)  # noqa: T201 - the answer
     elif command == ("help",):
-        arguments.build_parser(client=request.is_client).print_help()
+        print(_help(request), end="", flush=True)  # noqa: T201 - the answer
     elif command in (("cache",), ("show", "licenses")):
+        _end_on_signals()
         print(_about_one_file(request.parsed), end="", flush=True)  # noqa: T201 - the answer
     elif not command:
         raise (WordRefused if request.is_client else UsageError)(
             "there is no command, such as get certificate (certgrinderd --help shows them all)"
         )
     else:
+        _end_on_signals()
         _run_configured(request)
+
+
+def _help(request: _Request) -> str:
+    from certgrinderd import usage
+
+    return usage.help_text(request.parsed.arguments.get("place", ()), client=request.is_client)
 
 
 def _version(request: _Request) -> str:
@@ -193,7 +204,7 @@ def _configuration(request: _Request) -> Configuration:
 
         path, options = acme_side.take_apart(request.parsed.values)
         admins = sources.merge(_configuration_file(path))
-        words = arguments.Parsed((), options)
+        words = arguments.Parsed((), options, (), {})
         _require_permitted_server(admins, words)
         return sources.override(admins, sources.Source("client", words.values))
     if request.admin is None:
@@ -201,8 +212,10 @@ def _configuration(request: _Request) -> Configuration:
     admins = _admin_configuration(request.admin)
     _require_permitted_server(admins, request.parsed)
     merged = sources.override(admins, sources.Source("client", request.parsed.values))
+    import dataclasses
+
     # A client that could choose this too would decide what the server keeps about it.
-    return replace(merged, syslog_level=admins.settings.log_level)
+    return dataclasses.replace(merged, syslog_level=admins.settings.log_level)
 
 
 def _admin_configuration(parsed: arguments.Parsed) -> Configuration:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
-
 from certgrinderd.config import OPTIONS
+from certgrinderd.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+# As a default: what isn't given has no value at all. argparse has the same, but is loaded for help
+# alone.
+SUPPRESS = "suppressed"
 
 
-@dataclass(frozen=True)
-class Argument:
+class Argument(Record):
     """What stands after one command only: an option or an operand.
 
     Attributes:
@@ -22,13 +26,37 @@ class Argument:
     names: tuple[str, ...]
     parameters: Mapping[str, Any]
 
+    @property
+    def key(self) -> str:
+        """The name of its value, as argparse has it."""
+        return str(self.parameters.get("dest") or self.names[-1].lstrip("-").replace("-", "_"))
+
+    @property
+    def is_operand(self) -> bool:
+        """Whether it is a word without a flag."""
+        return not self.names[0].startswith("-")
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it is an option without a value."""
+        return self.parameters.get("action") == "store_true"
+
+    @property
+    def may_lack_value(self) -> bool:
+        """Whether an operand may be missing, or an option stand without its value."""
+        return self.parameters.get("nargs") == "?"
+
+    @property
+    def default(self) -> object:
+        """The value when it is not there."""
+        return self.parameters.get("default", False if self.is_switch else None)
+
 
 def _argument(*names: str, **parameters: Any) -> Argument:  # noqa: ANN401 - as add_argument()
     return Argument(names, parameters)
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(Record):
     """A command, and who may give it.
 
     Attributes:
@@ -61,7 +89,7 @@ def _acme_side_options() -> Iterator[Argument]:
     for name in ("config-file", *ACME_SIDE_OPTIONS):
         option = OPTIONS[name]
         parameters = {"action": "store_true"} if option.is_switch else {"metavar": name.upper()}
-        yield _argument(f"--{name}", default=argparse.SUPPRESS, help=option.help, **parameters)
+        yield _argument(f"--{name}", default=SUPPRESS, help=option.help, **parameters)
 
 
 _CACHE = (
@@ -139,7 +167,7 @@ COMMANDS = (
             ),
             _argument(
                 "--domainsets",
-                default=argparse.SUPPRESS,
+                default=SUPPRESS,
                 help="The names that the client may have: sets separated by semicolons, names in "
                 "a set by commas.",
             ),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-
 from certgrinderd import kinds
 from certgrinderd.kinds import COMMAND, FLAG, PATH, SECRET, TEXT, URL, Value
-from certgrinderd.option import Option
+from certgrinderd.option import Option, options_of
 from certgrinderd.option import option as _option
+from certgrinderd.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 LETS_ENCRYPT_STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
@@ -18,8 +19,7 @@ BUILTIN = "builtin"
 SYSTEM_CERTBOT = "/usr/local/bin/sudo /usr/local/bin/certbot"
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Record):
     """The values in force, one attribute per option; the order is that of the alphabet."""
 
     acme_ca_file: str | None = _option(
@@ -295,8 +295,4 @@ class Settings:
         return {name: getattr(self, name.replace("-", "_")) for name in OPTIONS}
 
 
-OPTIONS: Mapping[str, Option] = {
-    name: Option(name=name, **entry.metadata["option"])
-    for entry in dataclasses.fields(Settings)
-    for name in (entry.name.replace("_", "-"),)
-}
+OPTIONS: Mapping[str, Option] = options_of(Settings)

@@ -6,7 +6,9 @@ and what was found.
 
 from __future__ import annotations
 
-from typing import ClassVar
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 
 class CertgrinderdError(Exception):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import shlex
-from collections.abc import Callable
-from dataclasses import dataclass
+from certgrinderd.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 KEY_TYPES = ("rsa", "ecdsa", "ed25519")
@@ -13,8 +14,7 @@ KEY_TYPES = ("rsa", "ecdsa", "ed25519")
 Value = str | int | bool | tuple[str, ...] | None
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(Record):
     """What an option's value may be.
 
     Attributes:
@@ -27,6 +27,13 @@ class Kind:
     parse: Callable[[object], Value]
 
 
+def _fullmatch(pattern: str, text: str) -> bool:
+    # re takes longer to load than most command lines to read, which need none of these.
+    import re
+
+    return re.fullmatch(pattern, text, re.ASCII) is not None
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
         raise ValueError
@@ -35,6 +42,8 @@ def _text(value: object) -> str:
 
 def _command(value: object) -> str:
     text = _text(value)
+    import shlex
+
     try:
         words = shlex.split(text)
     except ValueError as error:
@@ -46,7 +55,7 @@ def _command(value: object) -> str:
 
 def _url(value: object) -> str:
     text = _text(value)
-    if not re.fullmatch(r"https://[A-Za-z0-9.:\[\]_-]+(/[!-~]*)?", text):
+    if not _fullmatch(r"https://[A-Za-z0-9.:\[\]_-]+(/[!-~]*)?", text):
         raise ValueError
     return text
 
@@ -83,7 +92,7 @@ def _key_types(value: object) -> tuple[str, ...]:
 
 def _number(smallest: int, largest: int) -> Callable[[object], int]:
     def parse(value: object) -> int:
-        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value, re.ASCII):
+        if isinstance(value, str) and _fullmatch(r"[0-9]{1,9}", value):
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
             raise ValueError
@@ -97,28 +106,28 @@ def _number(smallest: int, largest: int) -> Callable[[object], int]:
 def _chain_name(value: object) -> str:
     text = _text(value)
     # It becomes an argument of another program: nothing that could be taken for an option.
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 ._()'-]{0,99}", text):
+    if not _fullmatch(r"[A-Za-z0-9][A-Za-z0-9 ._()'-]{0,99}", text):
         raise ValueError
     return text
 
 
 def _word(value: object) -> str:
     text = _text(value)
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
+    if not _fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
         raise ValueError
     return text
 
 
 def _certificate_id(value: object) -> str:
     text = _text(value)
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,100}\.[A-Za-z0-9_-]{1,100}", text):
+    if not _fullmatch(r"[A-Za-z0-9_-]{1,100}\.[A-Za-z0-9_-]{1,100}", text):
         raise ValueError
     return text
 
 
 def _facility(value: object) -> str:
     text = _text(value).upper()
-    if not re.fullmatch(r"LOG_[A-Z0-9]+", text):
+    if not _fullmatch(r"LOG_[A-Z0-9]+", text):
         raise ValueError
     return text
 

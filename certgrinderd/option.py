@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
-
 from certgrinderd.errors import ConfigurationError
 from certgrinderd.kinds import FLAG, SECRET, Kind, Value
+from certgrinderd.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(Record):
     """One option, wherever it is given.
 
     Attributes:
@@ -77,6 +78,17 @@ class Option:
             ) from error
 
 
+class _Entry:
+    """What stands in the class Settings for an option, where it reads as the default."""
+
+    def __init__(self, facts: dict[str, Any]) -> None:
+        self.facts = facts
+
+    def __get__(self, instance: object, owner: type) -> Value:
+        default: Value = self.facts["default"]
+        return default
+
+
 def option(
     help: str,  # noqa: A002 - argparse's word for it
     default: Value,
@@ -87,12 +99,23 @@ def option(
     in_file: bool = True,
 ) -> Any:  # noqa: ANN401 - as dataclasses.field()
     """Describe an attribute of Settings, which is an option: see Option."""
-    facts = {
-        "help": help,
-        "default": default,
-        "kind": kind,
-        "short": short,
-        "client_may_set": client_may_set,
-        "in_file": in_file,
+    return _Entry(
+        {
+            "help": help,
+            "default": default,
+            "kind": kind,
+            "short": short,
+            "client_may_set": client_may_set,
+            "in_file": in_file,
+        }
+    )
+
+
+def options_of(settings: type) -> dict[str, Option]:
+    """Return the options that a class has as attributes, by their names."""
+    return {
+        name: Option(name=name, **entry.facts)
+        for attribute, entry in vars(settings).items()
+        if isinstance(entry, _Entry)
+        for name in (attribute.replace("_", "-"),)
     }
-    return field(default=default, metadata={"option": facts})

@@ -90,8 +90,7 @@ def _fallback(settings: Settings) -> Settings | None:
     """Settings for the second CA, if there is one: its URL and external account, no profile."""
     if settings.acme_fallback_server_url is None:
         return None
-    return dataclasses.replace(
-        settings,
+    return settings.replace(
         acme_server_url=settings.acme_fallback_server_url,
         eab_kid=settings.acme_fallback_eab_kid,
         eab_hmac_key=settings.acme_fallback_eab_hmac_key,

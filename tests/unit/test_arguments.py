@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import functools
+import io
+import re
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from certgrinderd.arguments import build_parser, parse_admin, parse_client
+from certgrinderd.arguments import Parsed, parse_admin, parse_admin_options, parse_client
 from certgrinderd.commands import COMMANDS
 from certgrinderd.config import OPTIONS
 from certgrinderd.errors import CertgrinderdError, ConfigurationError, UsageError, WordRefused
+from certgrinderd.usage import help_text, parsers
 
 # The usage text of the functional description: the short options.
 DOCUMENTED_SHORT = {
@@ -100,16 +107,23 @@ def test_version_is_a_command_and_an_option() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        pytest.param(["pong"], "invalid choice: 'pong'", id="no such command"),
-        pytest.param(["get"], "required", id="half a command"),
-        pytest.param(["get", "cert"], "invalid choice", id="abbreviated command"),
+        pytest.param(["pong"], "no command 'pong': did you mean ping?", id="no such command"),
+        pytest.param([""], "there is no command ''", id="empty word"),
+        pytest.param(["get"], "get needs one more word: certificate, crl", id="half a command"),
+        pytest.param(["get", "cert"], "there is no command 'get cert'", id="abbreviated command"),
         pytest.param(["--acme-z", "x", "ping"], "did you mean --acme-zone?", id="abbreviated"),
         pytest.param(["--qqq", "ping"], "there is no option --qqq (", id="no such option"),
-        pytest.param(["-q", "ping"], "-q", id="no such letter"),
-        pytest.param(["--acme-zone"], "expected one argument", id="value missing"),
-        pytest.param(["--debug=1", "ping"], "ignored explicit argument", id="value too many"),
-        pytest.param(["ping", "more"], "unrecognized arguments: more", id="word too many"),
-        pytest.param(["get", "certificate", "--staging"], "--staging", id="option behind"),
+        pytest.param(["-q", "ping"], "there is no option -q", id="no such letter"),
+        pytest.param(["-dq", "ping"], "there is no option -q", id="no such second letter"),
+        pytest.param(["--log-level"], "--log-level needs a value", id="value missing"),
+        pytest.param(["-l", "-d", "ping"], "-l needs a value", id="option for a value"),
+        pytest.param(["-l", "--", "ping"], "-l needs a value", id="end for a value"),
+        pytest.param(["--debug=1", "ping"], "--debug takes no value", id="value too many"),
+        pytest.param(["--debug=", "ping"], "--debug takes no value", id="empty value"),
+        pytest.param(["ping", "more"], "the word 'more' is one too many", id="word too many"),
+        pytest.param(
+            ["get", "certificate", "-s"], "-s must stand before the command", id="option behind"
+        ),
     ],
 )
 def test_command_line_that_says_nothing(words: list[str], message: str) -> None:
@@ -165,8 +179,6 @@ def test_client_parser_does_not_know_the_admins_options(name: str) -> None:
 )
 def test_any_words_are_parsed_or_refused(words: list[str]) -> None:
     """A client's words never end the process or print anything by themselves."""
-    if {"-h", "--help"} & set(words):
-        return
     try:
         parsed = parse_client(words)
     except CertgrinderdError:
@@ -174,9 +186,99 @@ def test_any_words_are_parsed_or_refused(words: list[str]) -> None:
     assert parsed.command in [(), *FOR_CLIENTS]
 
 
+def test_words_are_read_as_getopt_reads_them() -> None:
+    """Joined letters, joined and empty values, the end of the options; the last value counts."""
+    for words in (
+        ["-d", "-l", "INFO", "ping"],
+        ["-dlINFO", "ping"],
+        ["-dl=INFO", "ping"],
+        ["-l", "debug", "--debug", "--log-level=INFO", "--", "ping", "--"],
+    ):
+        assert parse_admin(words) == Parsed(("ping",), {"debug": True, "log-level": "INFO"}, (), {})
+    with pytest.raises(ConfigurationError, match="--acme-zone: expected text"):
+        parse_admin(["--acme-zone=", "ping"])
+    assert parse_admin(["cache", "--prepare"]).arguments["prepare"] == "/var/cache/certgrinderd"
+    assert parse_admin(["cache", "--prepare", "DIR"]).arguments["prepare"] == "DIR"
+    assert parse_admin(["show", "authorized-keys", "--", "-F"]).arguments["file"] == "-F"
+    assert parse_admin(["show", "authorized-keys", "-"]).arguments["file"] == "-"
+
+
+def test_help_is_asked_for_at_any_place() -> None:
+    """It says where; what stands before it must be right, what stands after it is not read."""
+    for words, place in (
+        (["--help"], ()),
+        (["-dh", "--qqq"], ()),
+        (["show", "-h"], ("show",)),
+        (["show", "certificate", "more", "--help", "--qqq"], ("show", "certificate")),
+    ):
+        for parse in (parse_admin, parse_client):
+            assert parse(words) == Parsed(("help",), {}, (), {"place": place})
+            assert help_text(place).startswith(f"usage: {' '.join(('certgrinderd', *place))} ")
+            with pytest.raises((UsageError, WordRefused)):
+                parse(["--qqq", *words])
+    assert parse_admin(["certbot", "--help"]).rest == ("--help",)
+    with pytest.raises(UsageError):
+        parse_admin_options(["--help"])
+
+
+FLAGS = sorted({flag for option in OPTIONS.values() for flag in option.flags})
+PARTS = sorted({word for command in COMMANDS for word in command.words} - {"certbot"})
+OWN = sorted({name for command in COMMANDS for each in command.arguments for name in each.names})
+LINES = st.tuples(
+    st.lists(st.sampled_from([*FLAGS, "--version", "--verbose", "-ds", "-lINFO"]), max_size=2),
+    st.lists(st.sampled_from(["INFO", "5", "https://a.example/", "-", ""]), max_size=1),
+    st.one_of(
+        st.sampled_from([command.words for command in COMMANDS if command.words != ("certbot",)]),
+        st.lists(st.sampled_from(PARTS), max_size=3).map(tuple),
+    ),
+    st.lists(st.sampled_from([*OWN, *FLAGS, "word", "--user=u", "-"]), max_size=3),
+)
+
+
+@functools.cache
+def top_parser(*, client: bool) -> argparse.ArgumentParser:
+    """What makes the help, all of it."""
+    return parsers(client=client)[()]
+
+
+def by_argparse(words: list[str], *, client: bool) -> dict[str, object] | None:
+    """What it finds in a command line, by its own names; None if it refuses the line."""
+    with contextlib.redirect_stderr(io.StringIO()):
+        try:
+            found = vars(top_parser(client=client).parse_args(words))
+        except SystemExit:
+            return None
+    if found.pop("version"):
+        return {**found, "word0": "version", "word1": None, "verbose": None}
+    return None if found.get("verbose") else found
+
+
+@given(LINES, st.booleans().map(lambda client: {"client": client}))
+@settings(max_examples=300, deadline=None)
+def test_help_describes_what_is_read(
+    parts: tuple[list[str], list[str], tuple[str, ...], list[str]], side: dict[str, bool]
+) -> None:
+    """The parser behind the help takes and refuses the same command lines, and finds the same."""
+    words = [word for part in parts for word in part]
+    expected = by_argparse(words, **side)
+    try:
+        parsed = (parse_client if side["client"] else parse_admin)(words)
+    except CertgrinderdError as error:
+        # Of values argparse knows nothing.
+        assert expected is None or re.match(r"--\S+: expected ", str(error))  # noqa: PT017
+        return
+    assert expected is not None
+    command = [expected.pop(name, None) for name in ("word0", "word1")]
+    assert parsed.command == tuple(word for word in command if word)
+    given = {name for name in expected if name.replace("_", "-") in OPTIONS}
+    assert {name.replace("_", "-") for name in given} == set(parsed.values)
+    own = {name: value for name, value in expected.items() if name not in {*given, "verbose"}}
+    assert {**parsed.arguments, "verbose": None} == {**own, "verbose": None}
+
+
 def test_help_lists_what_the_reader_may_use() -> None:
     """An admin's help has every option and command, a client's has the client's."""
-    everything, some = build_parser().format_help(), build_parser(client=True).format_help()
+    everything, some = help_text(), help_text(client=True)
     for option in OPTIONS.values():
         assert f"--{option.name}" in everything
         assert (f"--{option.name}" in some) == option.client_may_set

@@ -64,9 +64,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["help"]) == 0
     text = capsys.readouterr().out
     for option in ("-h", "--help"):
-        with pytest.raises(SystemExit) as caught:
-            cli.main([option])
-        assert caught.value.code == 0
+        assert cli.main([option]) == 0
         assert capsys.readouterr() == (text, "")
     assert text.startswith("usage: certgrinderd ")
 
@@ -85,8 +83,8 @@ def test_words_of_the_process_are_the_default(
     [
         pytest.param([], "there is no command, such as get certificate", id="nothing"),
         pytest.param(["-d"], "there is no command", id="no command"),
-        pytest.param(["pong"], "invalid choice: 'pong'", id="unknown command"),
-        pytest.param(["show"], "required", id="half a command"),
+        pytest.param(["pong"], "there is no command 'pong'", id="unknown command"),
+        pytest.param(["show"], "show needs one more word", id="half a command"),
         pytest.param(
             ["-f", "/nonexistent/conf", "show", "configuration"],
             "config-file: cannot read /nonexistent/conf: No such file or directory",

@@ -10,10 +10,10 @@ import pytest
 
 from build.make_reference import CONF_DIST, MAN_PAGE, conf_dist, man_page
 from certgrinderd import sources
-from certgrinderd.arguments import build_parser
 from certgrinderd.commands import COMMANDS
 from certgrinderd.config import OPTIONS, Settings
 from certgrinderd.errors import ConfigurationError
+from certgrinderd.usage import help_text
 
 AGAIN = "run `.venv/bin/python build/make_reference.py`"
 
@@ -45,7 +45,7 @@ def help_options(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[list[str], 
     """Each option of --help: its flags and its default; a switch is false by default."""
     monkeypatch.setenv("COLUMNS", "10000")  # nothing is wrapped then
     options = {}
-    for item in re.split(r"\n  (?=-)", build_parser().format_help())[1:]:
+    for item in re.split(r"\n  (?=-)", help_text())[1:]:
         flags = re.findall(r"(?:^|, )(--?[A-Za-z][a-z-]*)", item.partition("  ")[0].splitlines()[0])
         if flags[-1] not in ("--help", "--version", "--verbose"):
             default = re.search(r" Default: (.*)\.$", item, flags=re.MULTILINE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 import re
@@ -59,7 +58,7 @@ def commands(settings: Settings) -> list[list[str]]:
     ):
         if challenge.place(settings) is None:
             continue
-        chosen = dataclasses.replace(settings, acme_server_url=server, preferred_chain=chain)
+        chosen = settings.replace(acme_server_url=server, preferred_chain=chain)
         with files.private_directory(settings.temp_dir) as folder:
             paths = certbot.Paths.in_folder(folder)
         found.append(certbot.certonly_command(chosen, challenge, paths))
@@ -82,7 +81,7 @@ VARIANTS = [
 @pytest.mark.parametrize("changed", VARIANTS)
 def test_every_request_is_allowed(changed: dict[str, object], tmp_path: Path) -> None:
     """What the rule pins is what requests run, in any configuration, for any choice of a client."""
-    settings = dataclasses.replace(SETTINGS, temp_dir=str(tmp_path), **changed)  # type: ignore[arg-type]
+    settings = SETTINGS.replace(temp_dir=str(tmp_path), **changed)
     for words in commands(settings):
         legal = not any("(X)" in word for word in words)
         assert is_allowed(settings, words) == legal, words
@@ -92,7 +91,7 @@ def test_every_request_is_allowed(changed: dict[str, object], tmp_path: Path) ->
 
 def test_request_of_another_configuration_is_not_allowed(tmp_path: Path) -> None:
     """The rule is for one configuration: each of these differs in one value."""
-    settings = dataclasses.replace(SETTINGS, temp_dir=str(tmp_path))
+    settings = SETTINGS.replace(temp_dir=str(tmp_path))
     for changed in (
         {"acme_email": "other@example.org"},
         {"auth_hook": "/bin/echo"},
@@ -102,7 +101,7 @@ def test_request_of_another_configuration_is_not_allowed(tmp_path: Path) -> None
         {"skip_acme_server_cert_verify": True},
     ):
         (tmp_path / "x").mkdir(exist_ok=True)
-        other = dataclasses.replace(settings, **changed)
+        other = settings.replace(**changed)
         assert not any(is_allowed(settings, words) for words in commands(other) if "--csr" in words)
         assert all(is_allowed(other, words) for words in commands(other) if "(X)" not in words[-1])
 
@@ -172,7 +171,7 @@ def test_expression_is_as_long_as_sudo_can_match() -> None:
     with pytest.raises(ConfigurationError, match=r"x would have .* 1025 characters.*cli\.ini"):
         sudoers.expression(["a" * 1023], named="x")
     with pytest.raises(ConfigurationError, match="use shorter paths"):
-        expressions(dataclasses.replace(SETTINGS, certbot_config_dir="/" + "x" * 500))
+        expressions(SETTINGS.replace(certbot_config_dir="/" + "x" * 500))
 
 
 @pytest.mark.parametrize("text", ["a#b", 'a"b', "a\\b", "a\nb", "a\x02\x1bb"])
@@ -257,7 +256,7 @@ def test_no_rule_without_sudo_or_requests() -> None:
         ({"temp_dir": "tmp"}, "absolute path, not tmp"),
     ):
         with pytest.raises(ConfigurationError, match=reason):
-            expressions(dataclasses.replace(SETTINGS, **changed))
+            expressions(SETTINGS.replace(**changed))
     assert expressions(SETTINGS)
 
 
