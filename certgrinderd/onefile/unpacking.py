@@ -16,6 +16,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 _PATIENCE_SECONDS = 60
@@ -77,6 +78,7 @@ def locked(folder: Path) -> Iterator[None]:
 def making(folder: Path, name: str) -> Iterator[Path]:
     """Give an empty folder that gets its name when it is finished, and goes away if it isn't.
 
+    Before it gets its name, all in it is on the disk: after a power cut it is whole or isn't there.
     The folder around it is locked: what others left unfinished is of those who were killed.
     """
     for leftover in folder.glob(f"{_UNFINISHED}*"):
@@ -85,6 +87,7 @@ def making(folder: Path, name: str) -> Iterator[Path]:
     unfinished.mkdir(mode=0o700)
     try:
         yield unfinished
+        _write_to_disk(unfinished)
         unfinished.rename(folder / name)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -131,6 +134,18 @@ def _remove_if_unused(entry: Path, older_than_seconds: float) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def _write_to_disk(folder: Path) -> None:
+    """Wait until the content of all files is on the disk; their names get there in this order."""
+
+    def write(path: Path) -> None:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+    # One after the other, each waits for the disk anew: a second or more, instead of a tenth.
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, [path for path in folder.rglob("*") if path.is_file()]))
 
 
 def _extract(archive: zipfile.ZipFile, manifest: str, folder: Path) -> None:

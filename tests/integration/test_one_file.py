@@ -203,6 +203,75 @@ def test_wrong_clock_does_not_matter(fresh: Host, moment: str) -> None:
         assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize("moment", ["1970-01-02 00:00:00", "2040-01-01 00:00:00"])
+def test_clock_that_is_wrong_does_not_matter(fresh: Host, moment: str) -> None:
+    """It unpacks itself, and is used again, in another year than now; and then with the right clock.
+
+    libfaketime tells the program another time, that of files included.
+    """
+    if fresh.run(["faketime", "--version"]).returncode:
+        pytest.skip("faketime is not installed")
+    wrong = ["faketime", moment]
+    assert fresh.check([*wrong, "date", "+%Y"])[:4] == moment[:4]
+    for words in (wrong, [], wrong):
+        assert_pong(fresh.run([*words, PYZ, "ping"]))
+    done = fresh.run([*wrong, PYZ, "show", "configuration"])
+    assert (done.returncode, done.stderr) == (0, b""), done.stderr
+    (line,) = fresh.run([*wrong, PYZ, "show", "nothing"]).stderr.decode().splitlines()
+    assert line.startswith(moment[:10])
+
+
+def test_power_cut_leaves_all_or_nothing(fresh: Host) -> None:
+    """A cache that has its name is on the disk with all its content, whatever was not written yet.
+
+    What a disk holds at the moment of a power cut is what the file behind a loop device holds. The
+    journal, with the new name in it, is written when somebody else writes to the same disk.
+    """
+    power_cut = """
+        set -eu
+        place=/mnt/disk
+        mkdir -p "$place" /tmp/disks
+        truncate -s 96M /tmp/disks/running
+        mkfs.ext4 -q -F /tmp/disks/running
+        mount -o loop /tmp/disks/running "$place"
+        CERTGRINDERD_CACHE=$place/cache /usr/local/bin/certgrinderd.pyz ping
+        echo later >"$place/unsynced"
+        echo other >"$place/other"
+        sync "$place/other"
+        cp /tmp/disks/running /tmp/disks/after
+        umount "$place"
+        mount -o loop /tmp/disks/after "$place"
+        stat -c %s "$place/unsynced"
+    """
+    try:
+        # The file that nobody waited for is empty: this is a power cut.
+        assert fresh.check(["sh", "-c", power_cut]).split() == ["pong", "0"]
+        assert "lock" in unpacked(fresh, "/mnt/disk/cache")
+        assert len(unpacked(fresh, "/mnt/disk/cache")) == 2
+        assert_pong(fresh.run([PYZ, "ping"], env={"CERTGRINDERD_CACHE": "/mnt/disk/cache"}))
+        shown = fresh.run(
+            [PYZ, "certbot", "--version"], env={"CERTGRINDERD_CACHE": "/mnt/disk/cache"}
+        )
+        assert shown.stdout.startswith(b"certbot "), shown.stderr
+    finally:
+        fresh.check(["sh", "-c", "umount -q /mnt/disk; rm -rf /tmp/disks"])
+
+
+def test_file_that_cannot_be_read_says_so(fresh: Host) -> None:
+    """Who may not read it gets a line with its name, from the shell or from Python, and no answer."""
+    try:
+        for mode in ("0", "711"):
+            fresh.check(["chmod", mode, PYZ])
+            for words in ([PYZ], ["sh", PYZ], ["python3", PYZ]):
+                done = fresh.run(["sh", "-c", '"$@"', "sh", *words, "ping"], user="alice")
+                assert done.returncode in (2, 126, 127)
+                assert done.stdout == b""
+                assert re.fullmatch(rf".*{PYZ}.*[Pp]ermission denied.*\n", done.stderr.decode())
+    finally:
+        fresh.check(["chmod", "755", PYZ])
+    assert_pong(fresh.run([PYZ, "ping"], user="alice"))
+
+
 def test_what_is_inside_can_be_seen(fresh: Host) -> None:
     """The versions with the commit, and the licence of each package; not for a client."""
     lines = fresh.check([PYZ, "--version", "--verbose"]).splitlines()
