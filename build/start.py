@@ -188,6 +188,7 @@ def start() -> None:
         # current folder and the home could slip in.
         words = [sys.executable, "-I", "-S", path, *sys.argv[1:]]
         os.execv(sys.executable, words)  # noqa: S606 - that is the point
+    os.environ.pop("CERTGRINDERD_AGAIN", None)  # see build/make_pyz.py
     name = "-".join((BUILD[:16], sys.implementation.cache_tag, platform()))
     folder = cache_folder(name)
     entry = os.path.join(folder, name)

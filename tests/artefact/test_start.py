@@ -219,6 +219,22 @@ def offset_of(pyz: Path, member: str) -> int:
         return archive.getinfo(member).header_offset + 30 + len(member) + 20
 
 
+def another_build(pyz: Path, target: Path, *, platform: str | None = None) -> Path:
+    """Write a sound file that differs in one module, or is for another kind of machine."""
+    with zipfile.ZipFile(pyz) as archive:
+        tree = {
+            name: archive.read(name)
+            for name in archive.namelist()
+            if name not in ("__main__.py", "MANIFEST")
+        }
+    tree["all/certgrinderd/cli.py"] += b"\n# another build\n"
+    multiarch = platform or str(getattr(sys.implementation, "_multiarch", ""))
+    data = assemble(tree, version="0", platform=multiarch, pythons=[sys.version_info[:2]])
+    target.write_bytes(data)
+    target.chmod(0o755)
+    return target
+
+
 @pytest.mark.parametrize(
     "member",
     [
@@ -287,6 +303,28 @@ def test_replaced_while_it_runs(pyz: Path, cache: Path) -> None:
     assert re.fullmatch(rf"{LOG_LINE}.*\n", errors.decode())
 
 
+def test_replaced_after_the_shell_has_read_it(pyz: Path, cache: Path) -> None:
+    """Replaced while Python starts, it answers as the new file; a broken one is found still."""
+    copy = copied(pyz, cache.parent / "certgrinderd.pyz")
+    new = another_build(pyz, cache.parent / "new")
+    assert_pong(start(copy, "ping", cache=cache))
+    python = cache.parent / "bin/python3"
+    interpreter = python.read_text()
+    for replacement, is_sound in ((new, True), (copied(pyz, cache.parent / "broken"), False)):
+        if not is_sound:
+            flip(replacement, offset_of(replacement, "__main__.py"))
+        moves = f"#!/bin/sh\n[ ! -e {replacement} ] || mv {replacement} {copy}\n"
+        python.write_text(moves + interpreter.partition("\n")[2])
+        tools = {"PATH": f"{python.parent}:/usr/bin:/bin", "CERTGRINDERD_CACHE": str(cache)}
+        done = subprocess.run([copy, "ping"], env=tools, capture_output=True, check=False)
+        if is_sound:
+            assert_pong(done)
+        else:
+            assert_refused(done, r"\S+ is damaged: copy it again")
+        assert not replacement.exists()
+    assert len(list(cache.glob("*/certgrinderd"))) == 2
+
+
 def _holds(pid: int, prefix: str) -> bool:
     """Whether a process has something below a folder open."""
     links = []
@@ -311,22 +349,6 @@ def test_cache_that_others_can_write_to_is_refused(pyz: Path, cache: Path) -> No
     (entry,) = (path for path in cache.iterdir() if path.name != "lock")
     entry.chmod(0o775)
     assert_refused(start(pyz, "ping", cache=cache), rf"others can write to {entry}, .*")
-
-
-def another_build(pyz: Path, target: Path, *, platform: str | None = None) -> Path:
-    """Write a sound file that differs in one module, or is for another kind of machine."""
-    with zipfile.ZipFile(pyz) as archive:
-        tree = {
-            name: archive.read(name)
-            for name in archive.namelist()
-            if name not in ("__main__.py", "MANIFEST")
-        }
-    tree["all/certgrinderd/cli.py"] += b"\n# another build\n"
-    multiarch = platform or str(getattr(sys.implementation, "_multiarch", ""))
-    data = assemble(tree, version="0", platform=multiarch, pythons=[sys.version_info[:2]])
-    target.write_bytes(data)
-    target.chmod(0o755)
-    return target
 
 
 def test_two_builds_live_side_by_side(pyz: Path, cache: Path) -> None:

@@ -205,7 +205,7 @@ def test_wrong_clock_does_not_matter(fresh: Host, moment: str) -> None:
 
 @pytest.mark.parametrize("moment", ["1970-01-02 00:00:00", "2040-01-01 00:00:00"])
 def test_clock_that_is_wrong_does_not_matter(fresh: Host, moment: str) -> None:
-    """It unpacks itself, and is used again, in another year than now; and then with the right clock.
+    """It unpacks itself in another year than now, and is used then and with the right clock.
 
     libfaketime tells the program another time, that of files included.
     """
@@ -258,7 +258,7 @@ def test_power_cut_leaves_all_or_nothing(fresh: Host) -> None:
 
 
 def test_file_that_cannot_be_read_says_so(fresh: Host) -> None:
-    """Who may not read it gets a line with its name, from the shell or from Python, and no answer."""
+    """Who may not read it gets a line of the shell or of Python with its name, and no answer."""
     try:
         for mode in ("0", "711"):
             fresh.check(["chmod", mode, PYZ])
