@@ -132,7 +132,10 @@ if [ -e .git ] && command -v git >/dev/null 2>&1; then
     # The checkout may belong to another user.
     git() { command git -c safe.directory='*' "$@"; }
     commit=$(git rev-parse HEAD 2>/dev/null) || commit=unknown
-    [ -z "$(git status --porcelain -- build build_pyz.sh certgrinderd hooks pyproject.toml 2>/dev/null)" ] ||
+    sources="build build_pyz.sh certgrinderd certgrinderd.conf.dist contrib/completion
+        docs/certgrinderd.8 hooks pyproject.toml"
+    # shellcheck disable=SC2086 # a list of words
+    [ -z "$(git status --porcelain -- $sources 2>/dev/null)" ] ||
         commit="$commit, changed"
 fi
 

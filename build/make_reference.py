@@ -1,4 +1,4 @@
-"""Write certgrinderd.conf.dist and docs/certgrinderd.8 from the tables inside the program.
+"""Write what repeats the tables inside the program: see FILES.
 
 Run it from the repository's root after a change to options, commands, errors or a template:
 
@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import yaml
 
+from build import completion
 from certgrinderd.commands import COMMANDS, Argument, Command
 from certgrinderd.config import OPTIONS
 from certgrinderd.errors import CertgrinderdError
@@ -48,10 +49,18 @@ def man_page() -> str:
     return _filled("certgrinderd.8.in", parts)
 
 
+FILES: Mapping[Path, Callable[[], str]] = {
+    CONF_DIST: conf_dist,
+    MAN_PAGE: man_page,
+    ROOT / "contrib/completion/certgrinderd.bash": completion.bash,
+    ROOT / "contrib/completion/_certgrinderd": completion.zsh,
+}
+
+
 def main() -> None:
-    """Write both files."""
-    CONF_DIST.write_text(conf_dist(), encoding="utf-8")
-    MAN_PAGE.write_text(man_page(), encoding="utf-8")
+    """Write all files."""
+    for path, make in FILES.items():
+        path.write_text(make(), encoding="utf-8")
 
 
 def _filled(template: str, parts: Mapping[str, Iterable[str]]) -> str:

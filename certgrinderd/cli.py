@@ -111,6 +111,8 @@ def _run(request: _Request) -> None:
     elif command in (("cache",), ("show", "licenses")):
         _end_on_signals()
         print(_about_one_file(request.parsed), end="", flush=True)  # noqa: T201 - the answer
+    elif command in (("install",), ("uninstall",)):
+        _run_installation(request.parsed)
     elif not command:
         raise (WordRefused if request.is_client else UsageError)(
             "there is no command, such as get certificate (certgrinderd --help shows them all)"
@@ -148,6 +150,31 @@ def _about_one_file(parsed: arguments.Parsed) -> str:
     if parsed.arguments["clean"]:
         answer += cache.clean(folder)
     return answer or cache.describe(folder)
+
+
+def _run_installation(parsed: arguments.Parsed) -> None:
+    from certgrinderd.installation import command
+
+    given = parsed.arguments
+    lines = command.uninstall(yes=given["yes"])
+    if parsed.command == ("install",):
+        with_sshd, with_sudo = given["sshd"], given["sudo"]
+        lines = command.install(
+            yes=given["yes"], with_sshd=with_sshd, with_sudo=with_sudo, rule=_installed_rule
+        )
+    for line in lines:
+        print(line, flush=True)  # noqa: T201 - the answer
+
+
+def _installed_rule() -> str:
+    """The rule for sudo that the installed program needs, wherever this one was started from."""
+    from certgrinderd import administration
+    from certgrinderd.installation import layout
+
+    sys.argv[0] = layout.PROGRAM  # where hooks are looked for
+    given = arguments.Parsed((), {"config-file": layout.CONFIGURATION})
+    settings = _admin_configuration(given).settings
+    return administration.show_sudoers(settings, {"user": layout.USER})
 
 
 def _run_configured(request: _Request) -> None:

@@ -103,6 +103,8 @@ _CACHE = (
     _argument("--clean", action="store_true", help="Remove the builds there that nobody runs."),
 )
 
+_YES = _argument("--yes", action="store_true", help="Do it; without, it is only told.")
+
 GROUPS = {
     "check": "Check what belongs to the server besides its configuration.",
     "get": "Get certificates, OCSP responses, CRLs or renewal information.",
@@ -246,6 +248,33 @@ COMMANDS = (
         takes_words=True,
     ),
     Command(("help",), "Show this help.", client_may_run=True),
+    Command(
+        ("install",),
+        "Set this machine up as a server, with the program in /usr/local/bin, hooks, this manual "
+        "page, completion for bash and zsh, the user certgrinderd and its folders, and a "
+        "configuration, unless there is one. What was there before, or was changed, is named and "
+        "left.",
+        arguments=(
+            _YES,
+            _argument(
+                "--sshd",
+                action="store_true",
+                help="Write sshd's settings for that user too, instead of showing them.",
+            ),
+            _argument(
+                "--sudo",
+                action="store_true",
+                help="Write the rule for sudo too, if the configuration needs one, instead of "
+                "showing it.",
+            ),
+        ),
+    ),
     Command(("ping",), 'Print "pong": the server can be reached.', client_may_run=True),
+    Command(
+        ("uninstall",),
+        "Take back what install has made: nothing that was changed since, and no folder with "
+        "something in it, so that configuration, clients and the ACME account stay.",
+        arguments=(_YES,),
+    ),
     Command(("version",), "Print the version.", client_may_run=True),
 )

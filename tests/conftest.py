@@ -12,7 +12,10 @@ from typing import TypeVar
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PYZ_SOURCES = ("build", "build_pyz.sh", "certgrinderd", "hooks", "pyproject.toml", "LICENSE")
+PYZ_SOURCES = (
+    *("build", "build_pyz.sh", "certgrinderd", "certgrinderd.conf.dist", "contrib/completion"),
+    *("docs/certgrinderd.8", "hooks", "pyproject.toml", "LICENSE"),
+)
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 

@@ -38,7 +38,7 @@ def build(checkout: Path, home: Path, *, umask: str, as_nobody: bool, **environm
     for name in (*PYZ_SOURCES, ".git"):
         # In a worktree .git is a file.
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        checkout.mkdir(exist_ok=True)
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         copy(ROOT / name, checkout / name)
     script = f"umask {umask}; exec ./build_pyz.sh"
     words = ["sh", "-c", script]

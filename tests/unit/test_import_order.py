@@ -17,7 +17,7 @@ LAYERS = (
     ("__main__",),
     ("cli",),
     ("certgrinderd",),
-    ("overview", "ocsp_methods", "pki_methods", "administration", "acme_side"),
+    ("overview", "ocsp_methods", "pki_methods", "administration", "acme_side", "installation"),
     ("key_check",),
     ("issuance", "onefile", "revocation"),
     ("system",),
@@ -36,8 +36,9 @@ LAYERS = (
     ("text", "errors", "record"),
 )
 PURE = LAYERS[7:]
-# In a package that also fetches, those modules decide.
+# In a package that also fetches or writes, these modules decide.
 PURE_PARTS = {f"revocation.{name}" for name in ("ocsp", "crl", "signature", "status")}
+PURE_PARTS |= {f"installation.{name}" for name in ("layout", "model", "plan", "receipt")}
 IMPURE_MODULES = {"os", "io", "socket", "subprocess", "time", "tempfile", "select", "sys", "signal"}
 
 

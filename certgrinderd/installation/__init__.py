@@ -1,0 +1,1 @@
+"""Setting a machine up as a server, and taking that back: `certgrinderd.pyz install`."""

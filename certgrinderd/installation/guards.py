@@ -1,0 +1,157 @@
+"""Files that sshd and sudo obey: checked before they are in force, or the old one is put back."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from certgrinderd import key_lines
+from certgrinderd.errors import ConfigurationError
+from certgrinderd.installation import layout, programs
+from certgrinderd.installation.layout import File
+from certgrinderd.installation.steps import write_file
+from certgrinderd.system import files
+
+_EFFECT = ("sshd", "-T", "-C", f"user={layout.USER},host=localhost,addr=127.0.0.1")
+# sshd's own folder, which a service makes at its start. Without it nothing can be checked.
+_RUN_SSHD = Path("/run/sshd")
+_FIRST_WITH_EXPRESSIONS = (1, 9, 10)
+
+
+@contextlib.contextmanager
+def sshd(file: File) -> Iterator[None]:
+    """See that sshd takes the file, by itself and with all others, and that it has its effect.
+
+    Raises:
+        ConfigurationError: It doesn't; the file is not there then, or the old one is.
+    """
+    if not Path(file.path).parent.is_dir():
+        raise ConfigurationError(
+            "this sshd reads no sshd_config.d: put the text into sshd_config by hand, the first "
+            "setting at its top and the rest at its end"
+        )
+    with _runnable_sshd():
+        with files.private_directory(None) as folder:
+            alone = folder / "sshd_config"
+            files.write_private(alone, file.content)
+            programs.run(("sshd", "-t", "-f", str(alone)))
+        _require_sound(("sshd", "-t"), "sshd's configuration")
+        with _put_back_unless_well(file.path):
+            yield
+            programs.run(("sshd", "-t"))
+            reasons = reasons_in_effect(file.content.decode(), programs.run(_EFFECT))
+            if reasons:
+                raise ConfigurationError("; ".join(reasons))
+
+
+def sshd_findings(file: File) -> list[str]:
+    """Tell why the settings of a file are not in force; nothing if they are, or nobody can tell."""
+    if os.geteuid() != 0 or not _RUN_SSHD.is_dir():
+        return []
+    try:
+        return reasons_in_effect(file.content.decode(), programs.run(_EFFECT))
+    except ConfigurationError as error:
+        return [str(error)]
+
+
+def has_effect(file: File) -> bool:
+    """Whether the settings of a file are in force, wherever they stand."""
+    return os.geteuid() == 0 and _RUN_SSHD.is_dir() and not sshd_findings(file)
+
+
+def reasons_in_effect(text: str, effective: Sequence[str]) -> list[str]:
+    """Compare the settings of a file with what is in force; of several values the first one is.
+
+    Args:
+        text: The file.
+        effective: The lines of `sshd -T -C …`.
+    """
+    found = {line.partition(" ")[0]: line.partition(" ")[2] for line in reversed(effective)}
+    reasons = []
+    for line in text.splitlines():
+        name, _, value = line.strip().partition(" ")
+        if name and name != "Match" and not name.startswith("#"):
+            in_force = found.get(name.lower(), "not known to this sshd")
+            if in_force != value:
+                reasons.append(f"{name} is {in_force}, set elsewhere, and should be {value}")
+    report = key_lines.Report((), 0, None)
+    return reasons + key_lines.check_sshd("\n".join(effective), report)
+
+
+@contextlib.contextmanager
+def sudo(file: File) -> Iterator[None]:
+    """See that sudo takes the file, by itself and with all others, and reads it.
+
+    Raises:
+        ConfigurationError: It doesn't; the file is not there then, or the old one is.
+    """
+    require_expressions(programs.run(("sudo", "-V")))
+    if not Path(file.path).parent.is_dir():
+        raise ConfigurationError("this sudo has no sudoers.d: put the text into its sudoers")
+    with files.private_directory(None) as folder:
+        alone = folder / "sudoers"
+        files.write_private(alone, file.content)
+        programs.run(("visudo", "-c", "-f", str(alone)))
+    _require_sound(("visudo", "-c"), "sudo's configuration")
+    with _put_back_unless_well(file.path):
+        yield
+        programs.run(("visudo", "-c"))
+        if not _is_obeyed(file):
+            raise ConfigurationError("sudo does not read this folder: see @includedir in sudoers")
+
+
+def require_expressions(lines: Sequence[str]) -> None:
+    """Require a sudo that knows regular expressions; an older one takes them for plain words.
+
+    Raises:
+        ConfigurationError: It is older, or says nothing that we understand.
+    """
+    version = re.match(r"Sudo version (\d+)\.(\d+)\.(\d+)", lines[0] if lines else "")
+    if version is None or tuple(map(int, version.groups())) < _FIRST_WITH_EXPRESSIONS:
+        raise ConfigurationError(
+            "this rule needs sudo 1.9.10 or later; docs/sudo.md has a wrapper for older ones"
+        )
+
+
+def _is_obeyed(file: File) -> bool:
+    """Whether sudo names the program of each rule among what the user may run."""
+    listed = " ".join(programs.run(("sudo", "-n", "-l", "-U", layout.USER)))
+    rules = re.findall(r"NOPASSWD: (\S+)", file.content.decode())
+    return bool(rules) and all(f"NOPASSWD: {program} " in listed for program in rules)
+
+
+def _require_sound(command: Sequence[str], what: str) -> None:
+    try:
+        programs.run(command)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{what} is not sound as it is: {error}") from error
+
+
+@contextlib.contextmanager
+def _put_back_unless_well(path: str) -> Iterator[None]:
+    place = Path(path)
+    old = place.read_bytes() if place.exists() else None
+    mode = place.stat().st_mode & 0o777 if old is not None else 0
+    try:
+        yield
+    except BaseException:  # a signal too
+        if old is None:
+            place.unlink(missing_ok=True)
+        else:
+            write_file(File(path, old, mode))
+        raise
+
+
+@contextlib.contextmanager
+def _runnable_sshd() -> Iterator[None]:
+    was_there = _RUN_SSHD.is_dir()
+    if not was_there:
+        _RUN_SSHD.mkdir(mode=0o755)
+    try:
+        yield
+    finally:
+        if not was_there:
+            _RUN_SSHD.rmdir()

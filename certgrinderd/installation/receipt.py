@@ -1,0 +1,74 @@
+"""The list of what `install` has made, which `uninstall` goes by: read and written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from certgrinderd.errors import ConfigurationError
+
+_HEAD = "# What certgrinderd.pyz install has made here; uninstall goes by it.\n"
+_PATH = re.compile(r"(/[A-Za-z0-9_+@%=,.-]+)+")
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What was made.
+
+    Attributes:
+        files: The SHA-256 of each file as it was written, by path.
+        folders: The folders, and for each whether it is a cache; none that was there before.
+        user: The user, unless it was there before.
+    """
+
+    files: Mapping[str, str] = field(default_factory=dict)
+    folders: Mapping[str, bool] = field(default_factory=dict)
+    user: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.files or self.folders or self.user)
+
+
+def render(receipt: Receipt) -> str:
+    """Write it as text: a line for each thing."""
+    lines = [f"user {receipt.user}"] if receipt.user else []
+    kinds = {False: "folder", True: "cache"}
+    lines += [f"{kinds[cache]} {path}" for path, cache in sorted(receipt.folders.items())]
+    lines += [f"file {digest} {path}" for path, digest in sorted(receipt.files.items())]
+    return _HEAD + "".join(f"{line}\n" for line in lines)
+
+
+def parse(text: str, *, path: str) -> Receipt:
+    """Read it.
+
+    Args:
+        text: What render() made.
+        path: Where it stands, for messages.
+
+    Raises:
+        ConfigurationError: A line is not one that render() writes.
+    """
+    files: dict[str, str] = {}
+    folders: dict[str, bool] = {}
+    user = None
+    for number, line in enumerate(text.splitlines(), start=1):
+        word, _, rest = line.partition(" ")
+        digest, _, place = rest.rpartition(" ")
+        if word == "#":
+            continue
+        if word == "user" and re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", rest):
+            user = rest
+        elif word in ("folder", "cache") and _is_path(rest):
+            folders[rest] = word == "cache"
+        elif word == "file" and re.fullmatch("[0-9a-f]{64}", digest) and _is_path(place):
+            files[place] = digest
+        else:
+            raise ConfigurationError(
+                f"{path}, line {number}: not as install writes it: {line[:80]!r}"
+            )
+    return Receipt(files, folders, user)
+
+
+def _is_path(text: str) -> bool:
+    return _PATH.fullmatch(text) is not None and not {".", ".."} & set(text.split("/"))
