@@ -40,7 +40,7 @@ def install(folders: Sequence[Folder], files: Sequence[File], host: Host, receip
     making = [folder for folder in folders if _is_missing(folder, host, left)]
     writing = [step for file in files for step in _writing(file, host, receipt, left)]
     ours = {
-        file.path: sha256(file)
+        file.path: _digests(file, host, receipt)
         for file in files
         if file.path not in left
         # One that was changed keeps its old entry, or has none: it is no longer ours.
@@ -66,6 +66,17 @@ def install(folders: Sequence[Folder], files: Sequence[File], host: Host, receip
         first = [MakeFolder(folder) for folder in making if folder.path == layout.SHARE]
         steps = [*first, Record(after), *(step for step in steps if step not in first)]
     return Plan(tuple(steps), left)
+
+
+def _digests(file: File, host: Host, receipt: Receipt) -> tuple[str, ...]:
+    """What a file of ours may hold: until the new content is in its place, also the old one."""
+    wanted, noted = sha256(file), receipt.files.get(file.path, ())
+    found = host.found.get(file.path)
+    if found is not None and found.sha256 == wanted and wanted in noted:
+        return noted
+    if found is not None and found.sha256 != wanted and found.sha256 in noted:
+        return (wanted, found.sha256)
+    return (wanted,)
 
 
 def _is_missing(folder: Folder, host: Host, left: dict[str, str]) -> bool:
@@ -103,7 +114,7 @@ def _writing(file: File, host: Host, receipt: Receipt, left: dict[str, str]) -> 
             yield WriteFile(file, replaces=True)
     elif found.sha256 is None:
         left[file.path] = "it cannot be read"
-    elif receipt.files.get(file.path) == found.sha256 or _both_programs(file, found):
+    elif found.sha256 in receipt.files.get(file.path, ()) or _both_programs(file, found):
         yield WriteFile(file, replaces=True)
     else:
         left[file.path] = "it was changed, or is another one"
@@ -130,7 +141,7 @@ def uninstall(files: Collection[File], host: Host, receipt: Receipt) -> Plan:
         found = host.found.get(path)
         if found is None:
             continue
-        digests = (receipt.files[path], own.get(path))
+        digests = (*receipt.files[path], own.get(path))
         if found.kind == "file" and (found.sha256 in digests or found.is_program):
             steps.append(Remove(path))
             gone.add(path)
@@ -175,7 +186,7 @@ def _rest(receipt: Receipt, left: Mapping[str, str]) -> Iterator[Record]:
     """What is to be remembered: an uninstall later on can go on from there."""
     after = replace(
         receipt,
-        files={path: digest for path, digest in receipt.files.items() if path in left},
+        files={path: digests for path, digests in receipt.files.items() if path in left},
         folders={
             path: cache
             for path, cache in receipt.folders.items()

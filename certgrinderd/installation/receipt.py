@@ -17,12 +17,12 @@ class Receipt:
     """What was made.
 
     Attributes:
-        files: The SHA-256 of each file as it was written, by path.
+        files: The SHA-256 of each file as it was written, by path: two while it is replaced.
         folders: The folders, and for each whether it is a cache; none that was there before.
         user: The user, unless it was there before.
     """
 
-    files: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     folders: Mapping[str, bool] = field(default_factory=dict)
     user: str | None = None
 
@@ -35,7 +35,8 @@ def render(receipt: Receipt) -> str:
     lines = [f"user {receipt.user}"] if receipt.user else []
     kinds = {False: "folder", True: "cache"}
     lines += [f"{kinds[cache]} {path}" for path, cache in sorted(receipt.folders.items())]
-    lines += [f"file {digest} {path}" for path, digest in sorted(receipt.files.items())]
+    for path, digests in sorted(receipt.files.items()):
+        lines += [f"file {digest} {path}" for digest in digests]
     return _HEAD + "".join(f"{line}\n" for line in lines)
 
 
@@ -49,7 +50,7 @@ def parse(text: str, *, path: str) -> Receipt:
     Raises:
         ConfigurationError: A line is not one that render() writes.
     """
-    files: dict[str, str] = {}
+    files: dict[str, tuple[str, ...]] = {}
     folders: dict[str, bool] = {}
     user = None
     for number, line in enumerate(text.splitlines(), start=1):
@@ -62,7 +63,7 @@ def parse(text: str, *, path: str) -> Receipt:
         elif word in ("folder", "cache") and _is_path(rest):
             folders[rest] = word == "cache"
         elif word == "file" and re.fullmatch("[0-9a-f]{64}", digest) and _is_path(place):
-            files[place] = digest
+            files[place] = (*files.get(place, ()), digest)
         else:
             raise ConfigurationError(
                 f"{path}, line {number}: not as install writes it: {line[:80]!r}"

@@ -56,7 +56,7 @@ def run(plan: Plan, *, unpacked: Path, guards: Guards) -> Iterator[str]:
             later = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
             kind = Temporary if later or isinstance(error, Temporary) else ConfigurationError
             done = f"{number} of {len(plan.steps)} steps are done, and the next run goes on"
-            raise kind(f"cannot {step}: {reason} ({done})") from error
+            raise kind(f"cannot {step}: {reason}; {done}") from error
         yield str(step)
 
 

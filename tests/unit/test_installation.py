@@ -226,6 +226,20 @@ def test_newer_version_replaces_what_is_unchanged() -> None:
     assert machine == Machine()
 
 
+def test_interrupted_upgrade_goes_on() -> None:
+    """Wherever it ends, the old files are still known for ours as well as the new ones."""
+    newer = layout.files({name: b"x" + content for name, content in INSIDE.items()}, PROGRAM)
+    for first in range(len(installed().install(newer))):
+        for goes_on in (True, False):
+            machine = installed()
+            machine.do(machine.install(newer)[:first])
+            if goes_on:
+                machine.do(machine.install(newer))
+                assert machine.install(newer) == ()
+            machine.do(machine.uninstall(newer))
+            assert machine == Machine()
+
+
 def test_program_put_there_by_hand_is_replaced_and_removed() -> None:
     """It is known by its first lines; another file of its name is not touched."""
     older = PROGRAM.replace(b"1.2.3", b"0.9") + b"older"
@@ -293,7 +307,7 @@ PATHS = st.from_regex(r"(/[a-z0-9_.-]{1,8}){1,3}", fullmatch=True).filter(
 )
 RECEIPTS = st.builds(
     Receipt,
-    st.dictionaries(PATHS, st.binary().map(digest)),
+    st.dictionaries(PATHS, st.lists(st.binary().map(digest), min_size=1, max_size=2).map(tuple)),
     st.dictionaries(PATHS, st.booleans()),
     st.none() | st.just("certgrinderd"),
 )
