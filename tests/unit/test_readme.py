@@ -16,6 +16,7 @@ from certgrinderd import administration, arguments, boundary, sources
 from certgrinderd.commands import COMMANDS
 from certgrinderd.config import OPTIONS
 from certgrinderd.errors import ConfigurationError, UsageError, WordRefused
+from certgrinderd.installation import layout
 from certgrinderd.pki.names import DnsName, RequestedNames
 from certgrinderd.policy import parse_domainsets, require_permitted
 
@@ -54,14 +55,12 @@ def configuration() -> str:
 
 
 def test_configuration_is_accepted() -> None:
-    """The example says what the text says: DNS-01 and HTTP-01, and no folder that others share."""
-    given = sources.from_yaml(configuration(), path="README.md")
-    settings = sources.merge(given).settings
+    """The example says what the text says, together with the file that it is to go into."""
+    conf_dist = (ROOT / "certgrinderd.conf.dist").read_text(encoding="utf-8")
+    text = layout.first_configuration(conf_dist) + configuration()
+    settings = sources.merge(sources.from_yaml(text, path="README.md")).settings
     assert (settings.acme_zone, settings.web_root) == ("acme.example.org", "/var/www/acme")
-    home = "/var/lib/certgrinderd/"
-    folders = [name for name in given.values if name.endswith("-dir")]
-    assert len(folders) == 3
-    assert all(str(given.values[name]).startswith(home) for name in folders)
+    assert settings.certbot_command == "builtin"
 
 
 def test_configuration_could_be_refused() -> None:
@@ -143,7 +142,7 @@ def _words_for_the_program(command: str) -> Iterator[list[str]]:
     words = shlex.split(command)
     if words[:3] == ["su", "certgrinderd", "-c"]:
         yield from _words_for_the_program(words[3])
-    elif words[0] == "certgrinderd.pyz" and "…" not in words:
+    elif words[0] in ("certgrinderd.pyz", "./certgrinderd.pyz") and "…" not in words:
         rest = takewhile(lambda word: word[0] not in "<>|&", words[1:])
         yield list(rest)
 
@@ -163,6 +162,7 @@ def test_admin_commands_are_accepted() -> None:
     assert commands >= {
         ("check", "authorized-keys"),
         ("get", "certificate"),
+        ("install",),
         ("show", "acmeaccount"),
         ("show", "authorized-keys"),
         ("show", "configuration"),
