@@ -39,7 +39,7 @@ def sshd(file: File) -> Iterator[None]:
             files.write_private(alone, file.content)
             programs.run(("sshd", "-t", "-f", str(alone)))
         _require_sound(("sshd", "-t"), "sshd's configuration")
-        with _put_back_unless_well(file.path):
+        with put_back_unless_well(file.path):
             yield
             programs.run(("sshd", "-t"))
             reasons = reasons_in_effect(file.content.decode(), programs.run(_EFFECT))
@@ -96,7 +96,7 @@ def sudo(file: File) -> Iterator[None]:
         files.write_private(alone, file.content)
         programs.run(("visudo", "-c", "-f", str(alone)))
     _require_sound(("visudo", "-c"), "sudo's configuration")
-    with _put_back_unless_well(file.path):
+    with put_back_unless_well(file.path):
         yield
         programs.run(("visudo", "-c"))
         if not _is_obeyed(file):
@@ -131,7 +131,8 @@ def _require_sound(command: Sequence[str], what: str) -> None:
 
 
 @contextlib.contextmanager
-def _put_back_unless_well(path: str) -> Iterator[None]:
+def put_back_unless_well(path: str) -> Iterator[None]:
+    """Put a file's old content back, or remove it, if something goes wrong meanwhile."""
     place = Path(path)
     old = place.read_bytes() if place.exists() else None
     mode = place.stat().st_mode & 0o777 if old is not None else 0

@@ -125,10 +125,12 @@ def write_file(file: File) -> None:
             being meanwhile is not touched.
     """
     path = Path(file.path)
-    # Neither sshd nor sudo reads a file whose name begins with a dot.
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    # Neither sshd nor sudo reads a file whose name begins with a dot. Always the same name, so that
+    # what a killed run has left goes with the next one.
+    unfinished = path.with_name(f".{path.name}.unfinished")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with _removed_at_the_end(unfinished):
+        unfinished.unlink(missing_ok=True)
         with open(os.open(unfinished, flags, 0o600), "wb") as stream:
             stream.write(file.content)
             stream.flush()

@@ -6,6 +6,7 @@ import hashlib
 import string
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,8 +15,8 @@ from hypothesis import strategies as st
 from build.make_reference import conf_dist
 from certgrinderd import sources
 from certgrinderd.config import OPTIONS
-from certgrinderd.errors import ConfigurationError
-from certgrinderd.installation import guards, layout, plan, receipt
+from certgrinderd.errors import ConfigurationError, Interrupted
+from certgrinderd.installation import guards, layout, plan, receipt, steps
 from certgrinderd.installation.layout import File
 from certgrinderd.installation.model import (
     Found,
@@ -298,6 +299,56 @@ def test_what_is_no_file_or_folder_is_named_and_left() -> None:
     assert planned.steps == ()
     assert set(planned.left) == {layout.PROGRAM, f"{layout.HOME}/certbot"}
     assert set(planned.left) < set(plan.uninstall(FILES, host, machine.receipt).left)
+
+
+# Writing.
+
+
+def test_file_is_written_all_at_once_with_its_mode(tmp_path: Path) -> None:
+    """The new content takes the old one's place, whatever a killed run has left there."""
+    path = tmp_path / "hook.sh"
+    path.with_name(".hook.sh.unfinished").write_bytes(b"half")
+    for content, mode in ((b"old", 0o644), (b"new", 0o755), (b"rule", 0o440)):
+        steps.write_file(File(str(path), content, mode))
+        assert (path.read_bytes(), path.stat().st_mode & 0o777) == (content, mode)
+        assert [each.name for each in tmp_path.iterdir()] == ["hook.sh"]
+
+
+def test_admins_file_is_not_written_over(tmp_path: Path) -> None:
+    """Even one that came into being after we looked stays."""
+    path = tmp_path / "certgrinderd.conf"
+    file = File(str(path), b"ours", is_admins=True)
+    steps.write_file(file)
+    assert path.read_bytes() == b"ours"
+    path.write_bytes(b"the admin's")
+    with pytest.raises(FileExistsError):
+        steps.write_file(file)
+    assert path.read_bytes() == b"the admin's"
+    assert [each.name for each in tmp_path.iterdir()] == ["certgrinderd.conf"]
+
+
+@pytest.mark.parametrize("old", [b"older settings", None])
+@pytest.mark.parametrize("error", [ConfigurationError("no"), Interrupted("ended by SIGTERM", 15)])
+def test_old_settings_are_put_back(tmp_path: Path, old: bytes | None, error: BaseException) -> None:
+    """If new ones are not taken, or a signal ends us meanwhile; else the new ones stay."""
+    path = tmp_path / "10-certgrinderd.conf"
+    if old is not None:
+        path.write_bytes(old)
+        path.chmod(0o600)
+
+    def write_and(error: BaseException) -> None:
+        with guards.put_back_unless_well(str(path)):
+            steps.write_file(File(str(path), b"new settings"))
+            raise error
+
+    with pytest.raises(type(error)):
+        write_and(error)
+    assert (path.read_bytes() if path.exists() else None) == old
+    if old is not None:
+        assert path.stat().st_mode & 0o777 == 0o600
+    with guards.put_back_unless_well(str(path)):
+        steps.write_file(File(str(path), b"new settings"))
+    assert path.read_bytes() == b"new settings"
 
 
 # The receipt.
