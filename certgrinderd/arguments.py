@@ -58,8 +58,9 @@ def parse_admin_options(words: Sequence[str]) -> Parsed:
     """
     line = _Words(words, UsageError)
     found = line.take_options(_table_options(client=False), None)
-    if line.take_all():
-        line.fail("a forced command holds options alone")
+    more = line.take_all()
+    if more:
+        line.fail(f"a forced command holds options alone, not {' '.join(more)!r}")
     return Parsed((), _values(found), (), {})
 
 

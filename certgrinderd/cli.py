@@ -172,7 +172,7 @@ def _installed_rule() -> str:
     from certgrinderd.installation import layout
 
     sys.argv[0] = layout.PROGRAM  # where hooks are looked for
-    given = arguments.Parsed((), {"config-file": layout.CONFIGURATION})
+    given = arguments.Parsed((), {"config-file": layout.CONFIGURATION}, (), {})
     settings = _admin_configuration(given).settings
     return administration.show_sudoers(settings, {"user": layout.USER})
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from certgrinderd import key_lines
+from certgrinderd import sshd_settings
 from certgrinderd.errors import ConfigurationError
 from certgrinderd.installation import layout, programs
 from certgrinderd.installation.layout import File
@@ -77,8 +77,7 @@ def reasons_in_effect(text: str, effective: Sequence[str]) -> list[str]:
             in_force = found.get(name.lower(), "not known to this sshd")
             if in_force != value:
                 reasons.append(f"{name} is {in_force}, set elsewhere, and should be {value}")
-    report = key_lines.Report((), 0, None)
-    return reasons + key_lines.check_sshd("\n".join(effective), report)
+    return reasons + list(sshd_settings.reasons(sshd_settings.parse("\n".join(effective)), None))
 
 
 @contextlib.contextmanager

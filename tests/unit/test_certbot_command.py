@@ -16,6 +16,11 @@ from certgrinderd.issuance.hooks import Challenge, environment, hook_command
 HOOKS = Path(__file__).resolve().parents[2] / "hooks"
 
 
+@pytest.fixture(autouse=True)
+def _no_hooks_next_to_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["/nowhere/certgrinderd"])
+
+
 def command(challenge: str = "dns", **settings: str | bool) -> list[str]:
     """What the documented method answers."""
     given = {"certbot-command": "/bin/certbot --one 'two words'", **settings}
