@@ -42,12 +42,12 @@ def install(
     yield from telling.differences(planned, files)
     # What other programs obey comes when all that it names is there.
     wanted = {layout.SSHD: layout.sshd_file()}
+    no_rule = None
     if Path(layout.CONFIGURATION).exists():
         try:
             wanted[layout.SUDOERS] = layout.sudoers_file(rule())
         except (ConfigurationError, UsageError) as error:
-            if with_sudo and yes:
-                raise
+            no_rule = error
             yield f"sudo: {error}"
     asked = {layout.SSHD: with_sshd, layout.SUDOERS: with_sudo}
     obeyed = [file for path, file in wanted.items() if asked[path]]
@@ -64,6 +64,8 @@ def install(
     yield from _findings(with_sshd=with_sshd)
     yield from telling.configuration(host.read_text(layout.CONFIGURATION))
     yield from telling.end([*planned.steps, *second.steps], "install", yes=yes)
+    if no_rule and with_sudo and yes:
+        raise no_rule
 
 
 def _findings(*, with_sshd: bool) -> Iterator[str]:

@@ -303,7 +303,9 @@ def test_rule_for_sudo(fresh: Machine) -> None:
     host = fresh.host
     lines = fresh.says("install", "--yes")
     assert [line for line in lines if line.startswith("sudo: no rule for sudo is needed")]
-    assert "no rule for sudo is needed" in fresh.refuses("install", "--sudo", "--yes")
+    # What else was asked for is done.
+    assert "no rule for sudo is needed" in fresh.refuses("install", "--sshd", "--sudo", "--yes")
+    assert fresh.exists(layout.SSHD)
     host.write(
         layout.CONFIGURATION,
         "acme-zone: acme.example.org\ncertbot-command: /usr/bin/sudo -n /usr/bin/certbot\n",
