@@ -99,6 +99,11 @@ def is_program(head: bytes) -> bool:
     return _PROGRAM_HEAD.match(head) is not None
 
 
+def is_own(path: str) -> bool:
+    """Tell a folder that nobody else uses from one of the system's, such as that of the manual."""
+    return path.startswith((CACHE, ETC, HOME, HOOKS, SHARE))
+
+
 def folders() -> tuple[Folder, ...]:
     """Return all folders, each after the one that it is in.
 

@@ -95,8 +95,8 @@ def _is_missing(folder: Folder, host: Host, left: dict[str, str]) -> bool:
 
 def _is_well(folder: Folder, found: Found) -> bool:
     """Whether nobody else can write there, and whoever must can enter."""
-    if not folder.path.startswith((layout.ETC, layout.HOME, layout.SHARE, layout.HOOKS)):
-        return True  # the system's: on some of them /usr/local belongs to a group
+    if not layout.is_own(folder.path):
+        return True  # on some systems /usr/local belongs to a group
     can_enter = folder.owner != "root" or found.mode & 0o011
     return bool(found.owner == folder.owner and not found.mode & 0o022 and can_enter)
 
@@ -178,8 +178,9 @@ def _removable_folders(
         elif is_cache or (entries is not None and gone.issuperset(entries)):
             gone.add(path)
             yield RemoveFolder(path, with_contents=is_cache)
-        else:
+        elif layout.is_own(path) or any(other.startswith(f"{path}/") for other in left):
             left[path] = "it is not empty"
+        # Else others use it, and it is theirs from now on.
 
 
 def _rest(receipt: Receipt, left: Mapping[str, str]) -> Iterator[Record]:

@@ -80,10 +80,14 @@ def left(planned: model.Plan, receipt: Receipt) -> Iterator[str]:
     """Tell what an uninstall leaves, and how it would go."""
     for path, reason in planned.left.items():
         yield f"left: {path}: {reason}"
-    words = [path for path in (layout.ETC, layout.HOME, layout.SHARE) if path in receipt.folders]
-    if planned.left and words:
-        command = f"rm -r {' '.join(words)}" + (f"; userdel {receipt.user}" * bool(receipt.user))
-        yield f"the configuration, the clients' keys and the ACME account would go by: {command}"
+    if not planned.left:
+        return
+    folders = [path for path in (layout.ETC, layout.HOME) if path in planned.left]
+    files = [path for path in planned.left if path in receipt.files]
+    others = [path for path in files if not path.startswith(tuple(f"{f}/" for f in folders))]
+    command = f"rm -r {' '.join((*folders, *others, layout.SHARE))}"
+    command += f"; userdel {receipt.user}" if receipt.user else ""
+    yield f"to remove these too, with accounts and keys: {command}"
 
 
 def end(steps: Sequence[model.Step], command: str, *, yes: bool) -> Iterator[str]:

@@ -232,8 +232,8 @@ def assert_used_installation_stays(fresh: Machine) -> None:
     assert not fresh.exists(layout.PROGRAM)
     assert not fresh.exists(layout.SSHD)
     assert fresh.exists(f"{layout.HOME}/certbot/config/accounts")
-    (last,) = [line for line in lines if "ACME account would go by: " in line]
-    command = last.partition(" would go by: ")[2]
+    (told,) = [line for line in lines if line.startswith("to remove these too")]
+    command = told.partition(": ")[2]
     assert fresh.says("uninstall", "--yes")[-1] == "nothing to do"
     host.check(["sh", "-ec", f"{command}; rm /etc/ca.pem"])
     assert listing(host) == fresh.fresh

@@ -16,13 +16,14 @@ from build.make_reference import conf_dist
 from certgrinderd import sources
 from certgrinderd.config import OPTIONS
 from certgrinderd.errors import ConfigurationError, Interrupted
-from certgrinderd.installation import guards, layout, plan, receipt, steps
+from certgrinderd.installation import guards, layout, plan, receipt, steps, telling
 from certgrinderd.installation.layout import File
 from certgrinderd.installation.model import (
     Found,
     Host,
     MakeFolder,
     MakeUser,
+    Plan,
     PrepareCache,
     Record,
     Remove,
@@ -209,6 +210,42 @@ def test_account_and_clients_are_left() -> None:
     assert f"{layout.HOME}/certbot/config" in machine.files
     assert f"{layout.HOME}/.cache" not in machine.folders
     assert layout.ETC not in machine.folders
+
+
+def test_folder_of_the_system_that_others_use_is_theirs() -> None:
+    """Another program's page in the manual is no reason to keep anything but its folder."""
+    machine = installed()
+    page = "/usr/local/share/man/man8/other.8"
+    machine.files[page] = (b"theirs", 0o644)
+    planned = plan.uninstall(FILES, machine.look(), machine.receipt)
+    assert planned.left == {}
+    machine.do(planned.steps)
+    assert machine == Machine(
+        files={page: (b"theirs", 0o644)}, folders=dict.fromkeys(machine.folders, ("root", 0o755))
+    )
+    assert set(machine.folders) == {"/usr/local/share/man", "/usr/local/share/man/man8"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "command"),
+    [
+        (layout.PROGRAM, f"rm -r {layout.PROGRAM} {layout.SHARE}; userdel certgrinderd"),
+        (layout.CONFIGURATION, f"rm -r {layout.ETC} {layout.SHARE}; userdel certgrinderd"),
+        (
+            f"{layout.HOME}/certbot/config",
+            f"rm -r {layout.HOME} {layout.SHARE}; userdel certgrinderd",
+        ),
+    ],
+)
+def test_command_for_what_is_left_removes_that(changed: str, command: str) -> None:
+    """It names our own folders, and single files elsewhere."""
+    machine = installed()
+    machine.files[changed] = (b"changed", 0o644)
+    planned = plan.uninstall(FILES, machine.look(), machine.receipt)
+    *_, last = telling.left(planned, machine.receipt)
+    assert last.endswith(f": {command}")
+    machine.do(machine.uninstall())
+    assert list(telling.left(Plan((), {}), machine.receipt)) == []
 
 
 def test_newer_version_replaces_what_is_unchanged() -> None:
