@@ -105,13 +105,15 @@ def _at(path: str) -> Found | None:
         return None  # root alone can
     mode = stat.S_IMODE(facts.st_mode) & 0o777
     owner = _name_of(facts.st_uid)
-    if place.is_dir():  # by a link as well: /usr/local/man is one
+    is_link = stat.S_ISLNK(facts.st_mode)
+    # A folder of the system may be a link to another one. One of ours may not: whoever has made the
+    # link would choose what becomes the user's.
+    if place.is_dir() and not (is_link and layout.is_own(path)):
         facts = place.stat()
         mode, owner = stat.S_IMODE(facts.st_mode) & 0o777, _name_of(facts.st_uid)
         return Found("folder", owner, mode, entries=_entries(place))
     if not stat.S_ISREG(facts.st_mode):
-        kind = "symbolic link" if stat.S_ISLNK(facts.st_mode) else "special file"
-        return Found(kind, owner, mode)
+        return Found("symbolic link" if is_link else "special file", owner, mode)
     try:
         data = files.read_file(path, limit=_LARGEST_FILE, named=path)
     except ConfigurationError:

@@ -254,6 +254,9 @@ def test_what_was_there_is_named_and_left(fresh: Machine) -> None:
     }
     for path, content in own.items():
         host.write(path, content)
+    link = f"{layout.HOME}/.cache"
+    host.check(["install", "-d", "-o", "certgrinderd", layout.HOME])
+    host.check(["ln", "-s", "/root", link])
     before = listing(host)
     lines = fresh.says("install", "--sshd", "--yes")
     told = "\n".join(lines)
@@ -266,6 +269,9 @@ def test_what_was_there_is_named_and_left(fresh: Machine) -> None:
     assert "look: the user certgrinderd has no real shell" in told
     assert "look: the home of the user certgrinderd is /home/certgrinderd" in told
     assert "look: PermitUserEnvironment is no, set elsewhere" in told
+    assert f"left: {layout.HOME}: it has certgrinderd, 0755: chown root: {layout.HOME}" in told
+    assert f"left: {link}: it is a symbolic link, and should be a folder" in lines
+    assert host.check(["stat", "-c", "%U", "/root"]) == "root\n"
     for path, content in own.items():
         assert host.check(["cat", path]) == content
     fresh.says("uninstall", "--yes")
