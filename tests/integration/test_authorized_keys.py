@@ -355,11 +355,9 @@ def login(server: Host, lines: tuple[Path, str]) -> Iterator[Run]:
     [
         (f"chmod 600 {KEYS}", f"certgrinderd cannot read {KEYS} (mode 600)", False),
         (f"chmod 666 {KEYS}", f"others than root can write to {KEYS} (mode 666)", False),
-        (f"chmod 777 {FOLDER}", f"others than root can write to {FOLDER} (mode 777)", False),
         (f"chmod 1777 {FOLDER}", f"others than root can write to {FOLDER} (mode 1777)", False),
         (f"chmod 700 {FOLDER}", f"certgrinderd cannot enter {FOLDER} (mode 700)", False),
         (f"chown nobody {KEYS}", f"{KEYS} belongs to nobody", False),
-        (f"chown nobody {FOLDER}", f"{FOLDER} belongs to nobody", False),
         (f"chown certgrinderd {KEYS}", f"{KEYS} belongs to certgrinderd, who could let any", True),
         (f"chown certgrinderd {FOLDER}", f"{FOLDER} belongs to certgrinderd, who could let", True),
         (f"ln -s {KEYS}.real {KEYS}; chown -h nobody {KEYS}", f"{KEYS} belongs to nobody", True),

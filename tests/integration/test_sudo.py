@@ -550,7 +550,6 @@ DEPLOY = "/etc/letsencrypt/renewal-hooks/deploy"
         ("mkdir /var/lib/letsencrypt/x; chown {user} $_", "/var/lib/letsencrypt/x"),
         ("mkdir -p {deploy}; touch {deploy}/x; chown {user} $_", f"{DEPLOY}/x"),
         ("echo 'deploy-hook = \"/home/{user}/x\" y' >{ini}", "/home/{user}"),
-        ("echo 'config-dir=/home/{user}/x' >{ini}", "/home/{user}"),
         ("mkdir -p /srv/c/x; chown {user} $_; echo 'work-dir = /srv/c' >{ini}", "/srv/c/x"),
         (
             "mkdir -p /root/.config/letsencrypt; echo 'pre-hook=sh /home/{user}/x # y' >$_/cli.ini",
