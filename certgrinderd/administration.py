@@ -92,8 +92,9 @@ def _hook_paths(words: Iterable[str]) -> set[str]:
     package = Path(__file__).resolve().parent
     if certbot.unpacked_folder() and any(Path(path).is_relative_to(package) for path in paths):
         raise ConfigurationError(
-            "the hooks are those inside the program, which each user unpacks into a folder of its "
-            "own: put the folder hooks/ next to the program, or set auth-hook and cleanup-hook"
+            "the hooks are those inside the program, which are elsewhere with each build, and for "
+            "each user: put the folder hooks/ next to the program, or set auth-hook and "
+            "cleanup-hook"
         )
     return paths
 

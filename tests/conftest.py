@@ -11,6 +11,8 @@ from typing import TypeVar
 
 import pytest
 
+from tests.testbed.pythons import for_python
+
 ROOT = Path(__file__).resolve().parent.parent
 PYZ_SOURCES = (
     *("build", "build_pyz.sh", "certgrinderd", "certgrinderd.conf.dist", "contrib/completion"),
@@ -37,14 +39,21 @@ def _is_current(pyz: Path) -> bool:
 
 
 @pytest.fixture(scope="session")
-def pyz() -> Path:
+def pyz(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program as people install it, built from this checkout if it isn't up to date.
 
-    CERTGRINDERD_PYZ names a finished one that is to be tested instead.
+    CERTGRINDERD_PYZ names a finished one that is to be tested instead, and CERTGRINDERD_PYTHON the
+    Python that it is to be run by, in place of the python3 in PATH.
     """
-    ready = os.environ.get("CERTGRINDERD_PYZ")
-    if ready:
-        return Path(ready).resolve(strict=True)
+    made = Path(os.environ.get("CERTGRINDERD_PYZ") or _built()).resolve(strict=True)
+    python = os.environ.get("CERTGRINDERD_PYTHON")
+    if not python:
+        return made
+    folder = tmp_path_factory.mktemp("bin")
+    return for_python(made, Path(python).resolve(strict=True), folder / "certgrinderd.pyz")
+
+
+def _built() -> Path:
     built = ROOT / "dist" / "certgrinderd.pyz"
     if not _is_current(built):
         subprocess.run(

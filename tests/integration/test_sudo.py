@@ -605,7 +605,7 @@ def test_all_that_the_user_could_change_is_said_at_once(installation: Installati
 
 
 def test_no_rule_for_hooks_inside_the_program(installation: Installation) -> None:
-    """Each user unpacks them into a folder of its own."""
+    """Each user unpacks them into a folder of its own, and each build is in another one."""
     installation.configure()
     installation.host.check(["mv", "/usr/local/bin/hooks", "/usr/local/bin/away"])
     try:
@@ -613,7 +613,7 @@ def test_no_rule_for_hooks_inside_the_program(installation: Installation) -> Non
     finally:
         installation.host.check(["mv", "/usr/local/bin/away", "/usr/local/bin/hooks"])
     assert (refused.returncode, refused.stdout) == (2, b"")
-    assert b"put the folder hooks/ next to the program" in refused.stderr
+    assert b"elsewhere with each build, and for each user: put the folder" in refused.stderr
     assert installation.show_sudoers().returncode == 0
 
 
