@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,20 @@ def test_failed_build_keeps_the_old_file(tmp_path: Path) -> None:
     assert [path.name for path in old.parent.iterdir()] == [old.name]
     assert old.read_text() == "the previous one"
     assert list(temp.iterdir()) == []
+
+
+def test_file_is_small_and_its_contents_accounted_for(pyz: Path) -> None:
+    """It has ten megabytes at most, and the page about dependencies names what is in it."""
+    assert pyz.stat().st_size < 10_000_000
+    with zipfile.ZipFile(pyz) as archive:
+        paths = "\n".join(archive.namelist())
+    inside = re.findall(r"/([\w.]+)-[\w.]+\.dist-info/METADATA$", paths, re.MULTILINE)
+    page = (ROOT / "docs/dependencies.md").read_text()
+    header, _, *rows = re.findall(r"^\| ([^|]+) \|", page, re.MULTILINE)
+    assert header == "package"
+    listed = re.sub(r"\(.*?\)", "", ",".join(rows)).split(",")
+    named = {canonicalize_name(name.strip()) for name in listed}
+    assert named == {canonicalize_name(name) for name in inside} - {"certgrinderd"}
 
 
 @pytest.mark.parametrize("lock", LOCKS)
