@@ -207,4 +207,7 @@ def start() -> None:
     sys.exit(main())
 
 
-start()
+try:
+    start()
+except KeyboardInterrupt:
+    sys.exit(130)  # as from a signal, without a traceback

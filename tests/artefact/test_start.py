@@ -173,6 +173,20 @@ def test_killed_while_unpacking_is_mended_by_the_next(pyz: Path, cache: Path) ->
     assert sorted(path.name for path in cache.iterdir())[1:] == ["lock"]
 
 
+def test_interrupted_while_unpacking_leaves_nothing(pyz: Path, cache: Path) -> None:
+    """Ctrl-C ends it with status 130, without a traceback and without half a build."""
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-S", pyz, "ping"],
+        env={"CERTGRINDERD_CACHE": str(cache)},
+        stderr=subprocess.PIPE,
+    )
+    wait_until(lambda: any(cache.glob(".unfinished-*/*")), timeout=30, what="it unpacks")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (130, b"")
+    assert [path.name for path in cache.iterdir()] == ["lock"]
+
+
 def copied(pyz: Path, target: Path) -> Path:
     """Copy the file, to do something to it."""
     return Path(shutil.copy(pyz, target))

@@ -209,6 +209,19 @@ def test_signal_is_an_exit_status(
     assert one_error(capsys) == "ended by SIGTERM"
 
 
+def test_interrupt_before_anything_is_begun_is_silent(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python's own exception for SIGINT; there is nothing to clean up, and no traceback."""
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_read", end)
+    assert cli.main(["ping"]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
 def test_refusal_names_the_client(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
