@@ -195,6 +195,10 @@ class _Relay:
                 self.pass_on(min(_PATIENCE, max(0.0, deadline - time.monotonic())))
             else:
                 time.sleep(0.001)  # it closed its ends and is about to end
+        self.pass_on_last_words()
+
+    def pass_on_last_words(self) -> None:
+        """Pass on what is in the pipes of a program that has ended."""
         for _ in range(_MOST_LAST_WORDS):
             if not self.pass_on(0):
                 return
@@ -228,6 +232,7 @@ def _end(process: subprocess.Popen[bytes], relay: _Relay, *, hang_up: bool) -> N
         while process.poll() is None and time.monotonic() < deadline:
             if not relay.pass_on(0.05):
                 time.sleep(0.01)
+        relay.pass_on_last_words()
     finally:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
