@@ -42,7 +42,7 @@ def test_the_ci_runs_the_test_command() -> None:
     demo, tests = blocks("sh")[:2]
     assert (demo, tests) == ("./demo.sh\n", "tests/run\n")
     assert (ROOT / "demo.sh").stat().st_mode & 0o111
-    assert f"\n{tests.strip()} </dev/null\n" in (ROOT / ".ci/run").read_text(encoding="utf-8")
+    assert f"exec {tests.strip()} " in (ROOT / ".ci/run").read_text(encoding="utf-8")
 
 
 # Configuration.
