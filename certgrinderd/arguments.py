@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from certgrinderd.kinds import Value
+    from certgrinderd.option import Option
 
 _HELP = Argument(("-h", "--help"), {"action": "store_true"})
+_NONE: Mapping[str, Any] = {}
 
 
 class Parsed(Record):
@@ -35,8 +37,8 @@ class Parsed(Record):
 
     command: tuple[str, ...]
     values: dict[str, Value]
-    rest: tuple[str, ...]
-    arguments: Mapping[str, Any]
+    rest: tuple[str, ...] = ()
+    arguments: Mapping[str, Any] = _NONE
 
 
 def parse_admin(words: Sequence[str]) -> Parsed:
@@ -46,7 +48,7 @@ def parse_admin(words: Sequence[str]) -> Parsed:
         UsageError: It does not say what to do.
         ConfigurationError: The value of an option is none.
     """
-    return _parse(_Words(words, UsageError), client=False)
+    return _parse(_Line(words, UsageError), client=False)
 
 
 def parse_admin_options(words: Sequence[str]) -> Parsed:
@@ -56,12 +58,12 @@ def parse_admin_options(words: Sequence[str]) -> Parsed:
         UsageError: There is something else.
         ConfigurationError: The value of an option is none.
     """
-    line = _Words(words, UsageError)
-    found = line.take_options(_table_options(client=False), None)
-    more = line.take_all()
-    if more:
-        line.fail(f"a forced command holds options alone, not {' '.join(more)!r}")
-    return Parsed((), _values(found), (), {})
+    line = _Line(words, UsageError)
+    found = line.take_options(_TABLE.values(), None)
+    left = line.take_all()
+    if left:
+        line.fail(f"a forced command holds options alone, not {' '.join(left)!r}")
+    return Parsed((), _values(found))
 
 
 def parse_client(words: Sequence[str]) -> Parsed:
@@ -71,7 +73,7 @@ def parse_client(words: Sequence[str]) -> Parsed:
         WordRefused: There is something else, or the value of an option is none.
     """
     try:
-        return _parse(_Words(words, WordRefused), client=True)
+        return _parse(_Line(words, WordRefused), client=True)
     except ConfigurationError as error:
         raise WordRefused(str(error)) from error
 
@@ -79,33 +81,31 @@ def parse_client(words: Sequence[str]) -> Parsed:
 def known_options(*, client: bool) -> list[Argument]:
     """Return what may stand before the command, for admins or for clients."""
     text = "With --version: print the commit and the versions of all that is inside, too."
-    known = _table_options(client=client)
+    known = [_TABLE[name] for name in OPTIONS if OPTIONS[name].client_may_set or not client]
     known.append(Argument(("--version",), {"action": "store_true", "help": "Print the version."}))
     if not client:
         known.append(Argument(("--verbose",), {"action": "store_true", "help": text}))
     return known
 
 
-def _table_options(*, client: bool) -> list[Argument]:
-    known = []
-    for option in OPTIONS.values():
-        if client and not option.client_may_set:
-            continue
-        parameters: dict[str, Any] = {"default": SUPPRESS, "help": option.help}
-        if option.is_switch:
-            parameters["action"] = "store_true"
-        else:
-            parameters["metavar"] = option.name.upper()
-            parameters["help"] += f" Default: {option.default_text}.".replace("..", ".")
-        known.append(Argument(option.flags, parameters))
-    return known
+def _from_table(option: Option) -> Argument:
+    parameters: dict[str, Any] = {"default": SUPPRESS, "help": option.help}
+    if option.is_switch:
+        parameters["action"] = "store_true"
+    else:
+        parameters["metavar"] = option.name.upper()
+        parameters["help"] += f" Default: {option.default_text}.".replace("..", ".")
+    return Argument(option.flags, parameters)
+
+
+_TABLE = {name: _from_table(option) for name, option in OPTIONS.items()}
 
 
 class _HelpWanted(Exception):
     """There is a --help; what comes after it does not count."""
 
 
-class _Words:
+class _Line:
     """A command line that is taken apart from its front.
 
     Attributes:
@@ -156,24 +156,24 @@ class _Words:
 
     def _take_option(self, flags: Mapping[str, Argument], found: dict[str, Any]) -> None:
         word = self._left.pop(0)
-        if word.startswith("--"):
-            name, joint, value = word.partition("=")
-        else:
-            name, value = word[:2], word[2:].removeprefix("=")
-            joint = word[2:]
+        is_long = word.startswith("--")
+        name, joint = word[:2], word[2:]
+        if is_long:
+            name = word.partition("=")[0]
+            joint = word.removeprefix(name)
         argument = flags.get(name)
         if argument is None:
             self._fail_unknown(name, flags)
         if argument is _HELP:
             raise _HelpWanted
         if argument.is_switch:
-            if joint and name != word[:2]:
+            if joint and is_long:
                 self.fail(f"{name} takes no value")
             if joint:  # the next letter
                 self._left.insert(0, f"-{joint}")
             found[argument.key] = True
         elif joint:
-            found[argument.key] = value
+            found[argument.key] = joint.removeprefix("=")
         elif self._left and not _is_option(self._left[0]) and self._left[0] != "--":
             found[argument.key] = self._left.pop(0)
         elif argument.may_lack_value:
@@ -190,7 +190,8 @@ class _Words:
         """Take the words of a command; None if there are no words."""
         while self._left or self.place:
             depth = len(self.place)
-            names = {each.words[depth]: 0 for each in commands if each.words[:depth] == self.place}
+            there = [each.words for each in commands if each.words[:depth] == self.place]
+            names = dict.fromkeys(words[depth] for words in there)
             if not self._left:
                 self.fail(f"{' '.join(self.place)} needs one more word: {', '.join(names)}")
             name = self._left.pop(0)
@@ -216,7 +217,7 @@ def _hint(name: str, known: Iterable[str]) -> str:
     return f": did you mean {near[0]}?" if near else ""
 
 
-def _parse(line: _Words, *, client: bool) -> Parsed:
+def _parse(line: _Line, *, client: bool) -> Parsed:
     try:
         found = line.take_options([*known_options(client=client), _HELP], None)
         commands = [each for each in COMMANDS if each.client_may_run or not client]
@@ -238,7 +239,7 @@ def _parse(line: _Words, *, client: bool) -> Parsed:
     return Parsed(words, values, rest, own)
 
 
-def _take_arguments(line: _Words, command: Command) -> dict[str, Any]:
+def _take_arguments(line: _Line, command: Command) -> dict[str, Any]:
     """Take what belongs to a command: its options and operands, in any order."""
     words: list[str] = []
     found = line.take_options([*command.arguments, _HELP], words)

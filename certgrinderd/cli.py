@@ -231,7 +231,7 @@ def _configuration(request: _Request) -> Configuration:
 
         path, options = acme_side.take_apart(request.parsed.values)
         admins = sources.merge(_configuration_file(path))
-        words = arguments.Parsed((), options, (), {})
+        words = arguments.Parsed((), options)
         _require_permitted_server(admins, words)
         return sources.override(admins, sources.Source("client", words.values))
     if request.admin is None:
