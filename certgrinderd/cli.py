@@ -112,6 +112,7 @@ def _run(request: _Request) -> None:
         _end_on_signals()
         print(_about_one_file(request.parsed), end="", flush=True)  # noqa: T201 - the answer
     elif command in (("install",), ("uninstall",)):
+        _end_on_signals()
         _run_installation(request.parsed)
     elif not command:
         raise (WordRefused if request.is_client else UsageError)(
@@ -172,7 +173,7 @@ def _installed_rule() -> str:
     from certgrinderd.installation import layout
 
     sys.argv[0] = layout.PROGRAM  # where hooks are looked for
-    given = arguments.Parsed((), {"config-file": layout.CONFIGURATION}, (), {})
+    given = arguments.Parsed((), {"config-file": layout.CONFIGURATION})
     settings = _admin_configuration(given).settings
     return administration.show_sudoers(settings, {"user": layout.USER})
 

@@ -209,6 +209,31 @@ def test_signal_is_an_exit_status(
     assert one_error(capsys) == "ended by SIGTERM"
 
 
+@pytest.mark.parametrize(
+    ("words", "does"),
+    [
+        pytest.param(["install"], "_run_installation", id="install"),
+        pytest.param(["uninstall"], "_run_installation", id="uninstall"),
+        pytest.param(["cache"], "_about_one_file", id="cache"),
+        pytest.param(["get", "certificate"], "_run_configured", id="a request"),
+    ],
+)
+def test_what_makes_files_is_ended_by_a_signal_as_by_an_error(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], does: str
+) -> None:
+    """It raises, so that what is begun is taken away again; a ping has nothing to take away."""
+
+    def end(*_: object) -> str:
+        signal.raise_signal(signal.SIGTERM)
+        return ""
+
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    assert cli.main(["ping"]) == 0
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    monkeypatch.setattr(cli, does, end)
+    assert cli.main(words) == 128 + signal.SIGTERM
+
+
 def test_interrupt_before_anything_is_begun_is_silent(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
