@@ -11,6 +11,7 @@ import pytest
 
 from tests.testbed.host import Host
 from tests.testbed.named import Named
+from tests.testbed.network import Network
 from tests.testbed.nginx import Nginx
 from tests.testbed.orders import StartPebble
 from tests.testbed.pebble import Pebble
@@ -72,6 +73,31 @@ def sshd() -> Iterator[Sshd]:
 def host() -> Iterator[Host]:
     """A host with users, /etc and /tmp of its own; the same one for all tests of a file."""
     yield from _serve(Host)
+
+
+@pytest.fixture(scope="session")
+def network() -> Iterator[Network]:
+    """A network for hosts with addresses of their own; tests connect a NetworkedHost to it."""
+    yield from _serve(Network)
+
+
+@pytest.fixture(scope="session")
+def network_named(network: Network) -> Iterator[Named]:
+    """BIND with the zones acme.test and example.test, which hosts of the network reach too."""
+    yield from _serve(lambda: Named(addresses=[network.gateway]))
+
+
+@pytest.fixture(scope="session")
+def network_pebble(network: Network, network_named: Named) -> Iterator[Pebble]:
+    """A CA for the hosts of the network: it validates by `network_named` and at port 80."""
+    yield from _serve(
+        lambda: Pebble(
+            dns_server=network_named.address,
+            http_port=80,
+            address=network.gateway,
+            env={"PEBBLE_WFE_NONCEREJECT": "0"},
+        )
+    )
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import pytest
 
 from tests.testbed.host import Host
 from tests.testbed.named import Named
+from tests.testbed.network import Network, NetworkedHost
 from tests.testbed.nginx import Nginx
 from tests.testbed.pebble import Pebble
 from tests.testbed.server import ServerError, clean_environment, wait_until
@@ -241,3 +242,30 @@ def test_host_is_one_of_its_own(host: Host) -> None:
         directory = other.directory
     assert not directory.exists()
     assert str(directory) not in Path("/proc/mounts").read_text(encoding="utf-8")
+
+
+def test_hosts_of_a_network(network: Network, network_named: Named, network_pebble: Pebble) -> None:
+    """They are empty, root logs in, and they reach each other and the servers on this machine."""
+    with NetworkedHost(network, "one") as one, NetworkedHost(network, "two") as two:
+        assert one.ssh(["hostname"]).stdout == b"one\n"
+        assert one.ssh(["true"], key_file=two.key_file).returncode == 255
+        assert one.check(["sh", "-c", "echo /etc/certgrinder* /usr/local/bin/certgrinder*"]) == (
+            "/etc/certgrinder* /usr/local/bin/certgrinder*\n"
+        )
+        assert one.run(["id", "certgrinderd"]).returncode == 1
+        scan = ["ssh-keyscan", "-t", "ed25519", two.address]
+        assert two.known_hosts.read_text().split()[2] in one.check(scan)
+        address, _, port = network_pebble.directory_url[8:-4].partition(":")
+        assert address == network.gateway
+        one.check(["openssl", "s_client", "-connect", f"{address}:{port}"])
+        network_named.address_of("one.example.test", address=one.address)
+        port = str(network_named.port)
+        asked = ["dig", "+short", f"@{network.gateway}", "-p", port, "one.example.test"]
+        assert one.check(asked) == f"{one.address}\n"
+
+        one.check(["touch", "/etc/changed"])
+        one.stop()
+        one.start()
+        assert one.ssh(["test -e /etc/changed"]).returncode == 1
+        assert two.ssh(["true"]).returncode == 0
+    assert not Path("/etc/changed").exists()

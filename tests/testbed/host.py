@@ -9,10 +9,10 @@ from pathlib import Path
 
 from tests.testbed.server import MissingProgramError, Server
 
-# Run as root in fresh mount, PID, UTS and IPC namespaces, with the server's folder as its argument.
-# Its mounts are seen in there only and go when its process 1 goes, also after a kill -9. The old
-# root is detached, so that nothing inside can reach the real files. The network is the machine's:
-# the other servers of the test bed are at their usual addresses.
+# Run as root in fresh mount, PID, UTS and IPC namespaces, with the server's folder and the host's
+# name as its arguments. Its mounts are seen in there only and go when its process 1 goes, also
+# after a kill -9. The old root is detached, so that nothing inside can reach the real files. The
+# network is the machine's: the other servers of the test bed are at their usual addresses.
 _START = r"""
 set -eu
 mount -t tmpfs -o mode=755 tmpfs "$1"
@@ -25,23 +25,36 @@ mount --rbind /dev dev
 mount -t tmpfs -o mode=755 tmpfs run
 mount -t tmpfs -o mode=1777 tmpfs tmp
 mkdir run/sshd
-hostname throw-away
-printf '127.0.0.1 localhost throw-away\n::1 localhost\n' >etc/hosts
+hostname "$2"
+printf '127.0.0.1 localhost %s\n::1 localhost\n' "$2" >etc/hosts
 : >etc/resolv.conf # sudo may ask for its host's name: nothing waits for a name server
-rm -rf etc/certgrinderd etc/letsencrypt etc/sudoers.d/* etc/ssh/sshd_config.d/*
-userdel certgrinderd 2>/dev/null || :
+rm -rf etc/certgrinder* etc/letsencrypt etc/sudoers.d/* etc/ssh/sshd_config.d/*
+rm -rf usr/local/bin/certgrinder* usr/local/bin/hooks var/lib/certgrinder* var/cache/certgrinder*
+for user in certgrinderd certgrinderd-acme certgrinder; do userdel $user 2>/dev/null || :; done
+{prepare}
 mkdir .old
 pivot_root . .old
-exec chroot . /bin/sh -c 'trap exit TERM; umount -l /.old && rmdir /.old && : >/run/throw-away-host
+exec chroot . /bin/sh -c 'trap exit TERM; umount -l /.old && rmdir /.old
+    {boot}
+    : >/run/throw-away-host
     while :; do sleep 1000 & wait; done' # a shell that waits takes care of orphans
 """
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Host(Server):
-    """A host that needs root to start; whatever is changed in it is gone at the end."""
+    """A host that needs root to start; whatever is changed in it is gone at the end.
+
+    Attributes:
+        name: Its host name.
+    """
 
     program_name = "unshare"
+    name = "throw-away"
+    namespaces: tuple[str, ...] = ("mount", "pid", "uts", "ipc")
+    # Lines of sh: for root outside of the new root, and for process 1 in it.
+    prepare = ""
+    boot = ""
 
     def __init__(self) -> None:
         """Find the programs.
@@ -62,10 +75,12 @@ class Host(Server):
 
     def command(self) -> Sequence[str]:
         """Start process 1 of the host; it ends with the program that made its namespaces."""
-        namespaces = ("--mount", "--propagation=private", "--pid", "--fork", "--uts", "--ipc")
-        start = ("/bin/sh", "-c", _START, "sh", str(self.directory / "overlay"))
+        namespaces = [f"--{name}" for name in self.namespaces]
+        script = _START.replace("{prepare}", self.prepare).replace("{boot}", self.boot)
+        start = ("/bin/sh", "-c", script, "sh", str(self.directory / "overlay"), self.name)
         (self.directory / "overlay").mkdir(exist_ok=True)
-        return [self.program, *namespaces, "--kill-child", *start]
+        options = ("--propagation=private", "--fork", "--kill-child")
+        return [self.program, *namespaces, *options, *start]
 
     def is_ready(self) -> bool:
         """Whether process 1 has left the old root."""
@@ -109,7 +124,7 @@ class Host(Server):
         as_user = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--"]
         variables = {"PATH": PATH, "HOME": f"/home/{user}" if user else "/root", **env}
         return [
-            *("nsenter", f"--target={self._init()}", "--mount", "--pid", "--uts", "--ipc"),
+            *("nsenter", f"--target={self._init()}", *(f"--{name}" for name in self.namespaces)),
             *("--root", "--", "/usr/bin/env", "-i", "--chdir=/"),
             *(f"{name}={value}" for name, value in variables.items()),
             *(as_user if user else []),

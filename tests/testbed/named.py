@@ -29,9 +29,9 @@ options {{
     pid-file "{directory}/named.pid";
     session-keyfile "{directory}/session.key";
     managed-keys-directory "{directory}";
-    listen-on port {port} {{ 127.0.0.1; }};
+    listen-on port {port} {{ {addresses}; }};
     listen-on-v6 {{ none; }};
-    allow-query {{ 127.0.0.1; }};
+    allow-query {{ localhost; localnets; }};
     allow-transfer {{ none; }};
     recursion yes;
     forwarders {{ }};
@@ -62,7 +62,7 @@ class Named(Server):
     """A name server with two zones, changed by TSIG-signed updates only.
 
     Attributes:
-        port: Where it listens, UDP and TCP, on 127.0.0.1.
+        port: Where it listens, UDP and TCP, on 127.0.0.1 and on the addresses it was given.
         zone: The challenge zone (ACMEZONE).
         clients: The zone of the clients' names. Every name under it has the address 127.0.0.1;
             those given as `names` or to `delegate` are also delegated for DNS-01.
@@ -80,6 +80,7 @@ class Named(Server):
         zone: str = "acme.test",
         clients: str = "example.test",
         port: int | None = None,
+        addresses: Iterable[str] = (),
     ) -> None:
         """Prepare a server on the given port, or on a free one."""
         self._nsupdate = find_program("nsupdate")
@@ -93,6 +94,7 @@ class Named(Server):
         self.wrong_key_file = self.directory / "wrong.key"
         self._clients_key = self.directory / "clients.key"
         self._names = list(names)
+        self._addresses = ("127.0.0.1", *addresses)
         self._contact = f"admin-{secrets.token_hex(8)}.testbed"
 
     def configure(self) -> None:
@@ -109,7 +111,11 @@ class Named(Server):
         self._write("challenge.zone", zone)
         self._write("clients.zone", zone + "@ A 127.0.0.1\n* A 127.0.0.1\n")
         text = _CONFIGURATION.format(
-            directory=self.directory, port=self.port, zone=self.zone, clients=self.clients
+            directory=self.directory,
+            port=self.port,
+            addresses="; ".join(self._addresses),
+            zone=self.zone,
+            clients=self.clients,
         )
         self._write("named.conf", text)
         # Debian's AppArmor profile keeps /usr/sbin/named inside /etc/bind and /var; it goes by
@@ -147,9 +153,15 @@ class Named(Server):
         self._change_clients(changes)
         self.address_of(*names)
 
-    def address_of(self, *names: str) -> None:
-        """Give names the address 127.0.0.1 where the wildcard does not: below a delegated name."""
-        self._change_clients([f"update add {name}. 0 A 127.0.0.1" for name in names])
+    def address_of(self, *names: str, address: str = "127.0.0.1") -> None:
+        """Give names an address of their own; the wildcard gives none below a delegated name."""
+        self._change_clients(
+            [
+                line
+                for name in names
+                for line in (f"update delete {name}. A", f"update add {name}. 0 A {address}")
+            ]
+        )
 
     def _change_clients(self, changes: Sequence[str]) -> None:
         if changes:

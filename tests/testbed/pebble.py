@@ -22,7 +22,7 @@ _REQUEST = re.compile(r"(GET|HEAD|POST) (/\S*) -> calling handler")
 
 
 class Pebble(Server):
-    """An ACME server on 127.0.0.1 that validates for real and keeps Pebble's hostile defaults.
+    """An ACME server that validates for real and keeps Pebble's hostile defaults.
 
     By default it rejects 5 % of the good nonces and reuses half of the valid authorizations; only
     its random pause before a validation is off.
@@ -43,6 +43,7 @@ class Pebble(Server):
         http_port: int,
         env: Mapping[str, str] | None = None,
         ocsp_url: str = "",
+        address: str = "127.0.0.1",
     ) -> None:
         """Prepare a CA.
 
@@ -51,15 +52,17 @@ class Pebble(Server):
             http_port: The port to which HTTP-01 validations go.
             env: PEBBLE_… settings, in place of the defaults above.
             ocsp_url: The OCSP responder that its certificates name; Pebble itself runs none.
+            address: Where its ACME interface listens.
         """
         super().__init__()
         self._dns_server = dns_server
         self._http_port = http_port
         self._ocsp_url = ocsp_url
         self._env = {"PEBBLE_VA_NOSLEEP": "1", **(env or {})}
+        self._address = address
         self.port = free_port()
         self.management_port = free_port()
-        self.directory_url = f"https://127.0.0.1:{self.port}/dir"
+        self.directory_url = f"https://{address}:{self.port}/dir"
         self.management_url = f"https://127.0.0.1:{self.management_port}"
         self.ca_file: Path = self.directory / "ca.pem"
         self.settings: dict[str, object] = {}
@@ -68,7 +71,7 @@ class Pebble(Server):
         """Write the configuration and the certificate of the API."""
         certificate, key = self._make_api_certificate()
         settings = {
-            "listenAddress": f"127.0.0.1:{self.port}",
+            "listenAddress": f"{self._address}:{self.port}",
             "managementListenAddress": f"127.0.0.1:{self.management_port}",
             "certificate": str(certificate),
             "privateKey": str(key),
@@ -93,7 +96,8 @@ class Pebble(Server):
     def is_ready(self) -> bool:
         """Whether both interfaces answer over TLS."""
         try:
-            return "newOrder" in self._get(self.port, "/dir") and bool(self.root())
+            directory = self._get(self.port, "/dir", self._address)
+            return "newOrder" in directory and bool(self.root())
         except OSError:
             return False
 
@@ -123,9 +127,9 @@ class Pebble(Server):
         found = (f"{method} {path}" for method, path in _REQUEST.findall(self.log()))
         return [request for request in found if request != "GET /dir"]
 
-    def _get(self, port: int, path: str) -> str:
+    def _get(self, port: int, path: str, address: str = "127.0.0.1") -> str:
         context = ssl.create_default_context(cafile=str(self.ca_file))
-        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=context)
+        connection = http.client.HTTPSConnection(address, port, timeout=5, context=context)
         try:
             connection.request("GET", path)
             response = connection.getresponse()
@@ -137,7 +141,7 @@ class Pebble(Server):
         return body
 
     def _make_api_certificate(self) -> tuple[Path, Path]:
-        """A CA in ca_file and a certificate for 127.0.0.1 and localhost under it."""
+        """A CA in ca_file and a certificate for its addresses and localhost under it."""
         now = dt.datetime.now(dt.timezone.utc)
         ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
         ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test bed CA")])
@@ -164,7 +168,10 @@ class Pebble(Server):
         )
         names = [
             x509.DNSName("localhost"),
-            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+            *(
+                x509.IPAddress(ipaddress.ip_address(address))
+                for address in sorted({"127.0.0.1", self._address})
+            ),
         ]
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
         leaf = (
