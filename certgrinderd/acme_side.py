@@ -69,7 +69,8 @@ def ceiling(settings: Settings) -> Domainsets:
         raise ConfigurationError("; ".join(domainsets.ignored))
     if not domainsets.sets:
         raise ConfigurationError(
-            "domainsets is not set: the ACME side needs the names that it may get certificates for"
+            "domainsets or domainsets-file must be set: the ACME side needs the names that it may "
+            "get certificates for"
         )
     return domainsets
 

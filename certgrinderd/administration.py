@@ -9,17 +9,22 @@ import shlex
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from certgrinderd.config import LETS_ENCRYPT, Settings
-from certgrinderd.errors import ConfigurationError, UsageError
+from certgrinderd.errors import ConfigurationError, MalformedInput, UsageError
 from certgrinderd.system import files
 from certgrinderd.system.given import read_given
+
+if TYPE_CHECKING:
+    from certgrinderd.authorized_keys import Line, PublicKey
 
 logger = logging.getLogger(__name__)
 
 # The hooks read it, with the rights of the user that runs them.
 _HOOKS_CONF = "/etc/certgrinderd/hooks.conf"
+# Thousands of clients with thousands of names each.
+_LARGEST_TABLE = 64 * 1024 * 1024
 
 
 def show_sudoers(settings: Settings, arguments: Mapping[str, Any]) -> str:
@@ -178,18 +183,33 @@ def _require_unchangeable(
 
 
 def show_authorized_keys(settings: Settings, arguments: Mapping[str, Any]) -> str:
-    """Return the line for a client, made from its public key.
+    """Return the line for a client, made from its public key, or those for a table of clients.
 
     Raises:
         UsageError: Something is missing or wrong on the command line.
         MalformedInput: What was read is no public key, or what sshd would misread.
+        ConfigurationError: Something is wrong in the table; each thing is logged.
     """
-    from certgrinderd import key_lines
-    from certgrinderd.authorized_keys import Line
-
+    if arguments["clients"] is not None:
+        return _lines_for_clients(settings, arguments)
     if settings.domainsets is None:
         raise UsageError("--domainsets is missing: the names that the client may have")
     domainsets = _checked_domainsets(settings.domainsets)
+    sources = None if arguments["sources"] is None else _checked_sources(arguments["sources"])
+    key = _read_public_key(settings, arguments["file"])
+    return f"{_line(settings, arguments, domainsets, sources, key)}\n"
+
+
+def _line(
+    settings: Settings,
+    arguments: Mapping[str, Any],
+    domainsets: str,
+    sources: str | None,
+    key: PublicKey,
+) -> Line:
+    from certgrinderd import key_lines
+    from certgrinderd.authorized_keys import Line
+
     program = _own_program() if arguments["program"] is None else [arguments["program"]]
     if not program[0].startswith("/"):
         raise UsageError(f"--program: expected an absolute path, not {program[0]!r}")
@@ -202,15 +222,45 @@ def show_authorized_keys(settings: Settings, arguments: Mapping[str, Any]) -> st
     else:
         command += ["--config-file", os.path.abspath(settings.config_file)]  # noqa: PTH100 - as text
     options: list[tuple[str, str | None]] = [("restrict", None)]
-    if arguments["sources"] is not None:
-        options.append(("from", _checked_sources(arguments["sources"])))
+    if sources is not None:
+        options.append(("from", sources))
     if arguments["environment"]:
         options.append(("environment", f"{key_lines.DOMAINSETS}={domainsets}"))
     else:
         command += ["--domainsets", domainsets]
     last = " $SSH_ORIGINAL_COMMAND" if arguments["pass_words"] else ""
     options.append(("command", shlex.join(command) + last))
-    return f"{Line(tuple(options), _read_public_key(settings, arguments['file']))}\n"
+    return Line(tuple(options), key)
+
+
+def _lines_for_clients(settings: Settings, arguments: Mapping[str, Any]) -> str:
+    from certgrinderd.authorized_keys import PublicKey
+    from certgrinderd.client_table import parse_clients
+
+    path = arguments["clients"]
+    if arguments["file"] is not None or arguments["sources"] is not None:
+        raise UsageError("--clients has the keys and addresses of all clients: give no others")
+    data = read_given(
+        None if path == "-" else path,
+        settings.replace(max_input_size=_LARGEST_TABLE),
+        named="--clients",
+        what="a list of clients in JSON",
+    )
+    clients, findings = parse_clients(data.decode("utf-8", "replace"))
+    lines = []
+    for client in clients:
+        for key in client.keys:
+            named = PublicKey(key.type, key.data, client.name)
+            try:
+                line = _line(settings, arguments, str(client.domainsets), client.sources, named)
+                lines.append(f"{line}\n")
+            except MalformedInput as error:
+                findings += (f"client {client.name!r}: {error}",)
+    for finding in findings:
+        logger.error("%s", finding)
+    if findings:
+        raise ConfigurationError(f"clients: findings: {len(findings)}, see above")
+    return "".join(lines)
 
 
 def _checked_domainsets(text: str) -> str:
@@ -225,16 +275,12 @@ def _checked_domainsets(text: str) -> str:
 
 
 def _checked_sources(text: str) -> str:
-    import ipaddress
+    from certgrinderd.client_table import parse_sources
 
-    words = [word.strip() for word in text.split(",")]
     try:
-        read = [ipaddress.ip_network if "/" in word else ipaddress.ip_address for word in words]
-        return ",".join(str(parse(word)) for parse, word in zip(read, words, strict=True))
+        return parse_sources([word.strip() for word in text.split(",")], named="--from")
     except ValueError as error:
-        raise UsageError(
-            f"--from: expected addresses, or networks such as 192.0.2.0/24: {error}"
-        ) from error
+        raise UsageError(str(error)) from error
 
 
 def _own_program() -> list[str]:

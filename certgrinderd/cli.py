@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from certgrinderd.sources import Configuration, Source
 
 _LARGEST_CONFIGURATION = 65536
+# Thousands of clients with many names each.
+_LARGEST_DOMAINSETS = 16 * 1024 * 1024
 
 
 class _Request(Record):
@@ -231,7 +233,7 @@ def _configuration(request: _Request) -> Configuration:
         from certgrinderd import acme_side
 
         path, options = acme_side.take_apart(request.parsed.values)
-        admins = sources.merge(_configuration_file(path))
+        admins = _with_domainsets(sources.merge(_configuration_file(path)))
         words = arguments.Parsed((), options)
         _require_permitted_server(admins, words)
         return sources.override(admins, sources.Source("client", words.values))
@@ -252,7 +254,31 @@ def _admin_configuration(parsed: arguments.Parsed) -> Configuration:
 
     line = sources.Source("command line", parsed.values)
     path = parsed.values.get("config-file")
-    return sources.merge(*([] if path is None else [_configuration_file(str(path))]), line)
+    files = [] if path is None else [_configuration_file(str(path))]
+    return _with_domainsets(sources.merge(*files, line))
+
+
+def _with_domainsets(configuration: Configuration) -> Configuration:
+    """Put what the file with the domainsets holds in the place of that option."""
+    settings = configuration.settings
+    if settings.domainsets_file is None:
+        return configuration
+    from certgrinderd import sources
+    from certgrinderd.errors import ConfigurationError
+    from certgrinderd.policy import joined_domainsets
+    from certgrinderd.system.files import read_file
+
+    if settings.domainsets is not None:
+        raise ConfigurationError(
+            "both domainsets and domainsets-file are set: which names the client may have must "
+            "stand in one place"
+        )
+    path = settings.domainsets_file
+    text = read_file(path, limit=_LARGEST_DOMAINSETS, named="domainsets-file").decode(
+        "utf-8", "replace"
+    )
+    found = {"domainsets": joined_domainsets(text)}
+    return sources.override(configuration, sources.Source(path, found))
 
 
 def _configuration_file(path: str) -> Source:

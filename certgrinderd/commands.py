@@ -180,6 +180,14 @@ COMMANDS = (
                 "separated by commas.",
             ),
             _argument(
+                "--clients",
+                metavar="FILE",
+                help="Show the lines of all clients in this file, or on standard input if it is "
+                "-, instead: a list in JSON, of objects with name, keys, domainsets (a list of "
+                "lists of names), and from (a list of addresses) and state (absent leaves a "
+                "client out) if need be.",
+            ),
+            _argument(
                 "--environment",
                 action="store_true",
                 help="Put the domainsets into environment=, as certgrinderd was first documented. "

@@ -151,6 +151,12 @@ class Settings(Record):
         None,
         TEXT,
     )
+    domainsets_file: str | None = _option(
+        "The file that holds the domainsets, in place of the option domainsets: one set on each "
+        "line; lines that begin with # are comments.",
+        None,
+        PATH,
+    )
     eab_hmac_key: str | None = _option(
         "The HMAC key that the CA gave with eab-kid, in base64url. Better in a file of its own: "
         "eab-hmac-key-file.",

@@ -61,6 +61,12 @@ def parse_domainsets(text: str) -> Domainsets:
     return Domainsets(tuple(sets), tuple(ignored))
 
 
+def joined_domainsets(lines: str) -> str:
+    """Return what parse_domainsets reads, from a text with a domainset on each line."""
+    sets = (line.strip() for line in lines.splitlines())
+    return ";".join(line for line in sets if line and not line.startswith("#"))
+
+
 def require_well_formed(requested: RequestedNames, *, max_names: int = MAX_NAMES) -> None:
     """Require exactly one CN that is one of the subject alternative names.
 

@@ -137,6 +137,19 @@ def test_ceiling(sides: Sides, named: Named, calm_pebble: Pebble) -> None:
     require_chain(get(sides.ssh, request), request)
 
 
+def test_ceiling_in_a_file(sides: Sides, named: Named, calm_pebble: Pebble, tmp_path: Path) -> None:
+    """Of many clients, with a set on each line: no other combination is issued."""
+    names = some_names(sides, named, 2)
+    path = tmp_path / "domainsets"
+    sides.configure(domainsets=None, domainsets_file=str(path))
+    path.write_text("\n".join(names), "utf-8")
+    before = calm_pebble.requests()
+    assert get(sides.ssh, make_csr(names)).returncode == 3
+    assert calm_pebble.requests() == before
+    request = make_csr(names[:1])
+    require_chain(get(sides.ssh, request), request)
+
+
 @pytest.mark.parametrize("domainsets", [None, " ", ";", "a.example,not a name"])
 def test_no_ceiling_is_an_error(sides: Sides, domainsets: str | None) -> None:
     """Without domainsets that can be read to the end the ACME side issues nothing."""

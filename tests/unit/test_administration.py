@@ -29,6 +29,7 @@ def show(key_file: Path, settings: Settings | None = None, **given: Any) -> str:
     """Run `show authorized-keys` with one domainset."""
     arguments = {
         "file": str(key_file),
+        "clients": None,
         "sources": None,
         "environment": False,
         "pass_words": False,

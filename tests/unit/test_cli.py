@@ -163,6 +163,25 @@ def test_show_csr_says_whether_it_is_permitted(
     assert "no, this client has no domainsets" in capsys.readouterr().out
 
 
+def test_domainsets_file(
+    capsys: pytest.CaptureFixture[str], csr_file: Path, tmp_path: Path
+) -> None:
+    """A set on each line; the file takes the place of the option, and both are too much."""
+    path = tmp_path / "domainsets"
+    path.write_text("# all clients\nb.example\n\n  a.example,c.example\n", "utf-8")
+    words = ["--domainsets-file", str(path), "--csr-file", str(csr_file), "show", "csr"]
+    assert cli.main(words) == 0
+    assert "yes, by the domainset a.example,c.example" in capsys.readouterr().out
+    path.write_text("#a.example\nb.example\n", "utf-8")
+    assert cli.main(words) == 0
+    assert "Names missing there:     a.example" in capsys.readouterr().out
+    assert cli.main(["--domainsets", "a.example", *words]) == 2
+    assert "both domainsets and domainsets-file are set" in one_error(capsys)
+    path.unlink()
+    assert cli.main(words) == 2
+    assert "domainsets-file: cannot read" in one_error(capsys)
+
+
 def test_show_csr_of_a_malformed_request(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

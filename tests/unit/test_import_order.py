@@ -30,6 +30,7 @@ LAYERS = (
     ("config",),
     ("option",),
     ("kinds",),
+    ("client_table",),
     ("authorized_keys", "sudoers"),
     ("policy",),
     ("pki",),
