@@ -214,13 +214,14 @@ def _line(
     if not program[0].startswith("/"):
         raise UsageError(f"--program: expected an absolute path, not {program[0]!r}")
     command = list(program)
-    if settings.config_file is None:
+    config_file = arguments["with_config_file"] or settings.config_file
+    if config_file is None:
         logger.warning(
             "the line has no --config-file, and without one the client gets no certificate: "
             "certgrinderd --config-file FILE show authorized-keys …"
         )
     else:
-        command += ["--config-file", os.path.abspath(settings.config_file)]  # noqa: PTH100 - as text
+        command += ["--config-file", os.path.abspath(config_file)]  # noqa: PTH100 - as text
     options: list[tuple[str, str | None]] = [("restrict", None)]
     if sources is not None:
         options.append(("from", sources))

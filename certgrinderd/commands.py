@@ -204,6 +204,12 @@ COMMANDS = (
                 help="The path of certgrinderd in the forced command. By default the one that "
                 "this command is run by.",
             ),
+            _argument(
+                "--with-config-file",
+                metavar="FILE",
+                help="The configuration file in the forced command, which need not be there yet. "
+                "By default that of --config-file.",
+            ),
         ),
     ),
     Command(

@@ -151,11 +151,12 @@ class NetworkedHost(Host):
     """
 
     namespaces = (*Host.namespaces, "net")
-    # /sbin/init leads to systemd, which is not running: Ansible would believe the link.
+    # /sbin/init leads to systemd, which is not running: Ansible would believe the link. What root
+    # of this machine has in its home, such as a .bashrc, is not a server's.
     prepare = """
 rm -f etc/ssh/ssh_host_* sbin/init
 cp usr/share/openssh/sshd_config etc/ssh/sshd_config
-rm -rf root/.ssh root/.ansible
+mount -t tmpfs -o mode=700 tmpfs root
 """
     boot = "ssh-keygen -qA && service ssh start"
 

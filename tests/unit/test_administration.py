@@ -30,6 +30,7 @@ def show(key_file: Path, settings: Settings | None = None, **given: Any) -> str:
     arguments = {
         "file": str(key_file),
         "clients": None,
+        "with_config_file": None,
         "sources": None,
         "environment": False,
         "pass_words": False,
@@ -51,6 +52,9 @@ def test_line_for_a_client(key_file: Path) -> None:
     assert show(key_file, environment=True, pass_words=True) == (
         'restrict,environment="CERTGRINDERD_DOMAINSETS=a.example",'
         f'command="{program} $SSH_ORIGINAL_COMMAND" {KEY}\n'
+    )
+    assert show(key_file, with_config_file="/etc/c") == (
+        f'restrict,command="{program} --config-file /etc/c --domainsets a.example" {KEY}\n'
     )
     configured = Settings(domainsets="b.example; A.example,pølse.example", config_file="/etc/a b")
     assert show(key_file, configured) == (

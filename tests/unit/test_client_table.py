@@ -33,6 +33,7 @@ def show(path: Path, **given: Any) -> str:  # noqa: ANN401 - as argparse has it
     """Run `show authorized-keys --clients`."""
     arguments = {
         "clients": str(path),
+        "with_config_file": None,
         "file": None,
         "sources": None,
         "environment": False,
