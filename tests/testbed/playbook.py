@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import tempfile
@@ -15,9 +16,9 @@ from tests.testbed.server import MissingProgramError, clean_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "ansible"
-# Debian's, and the newest that the Python of .venv gets.
+# Debian's, and the newest that the Python of .venv gets, or the one that a test run is to try.
 DEBIAN = Path("/usr/bin/ansible-playbook")
-NEWEST = ROOT / ".venv/bin/ansible-playbook"
+NEWEST = Path(os.environ.get("CERTGRINDERD_ANSIBLE", ROOT / ".venv/bin/ansible-playbook"))
 
 _SETTINGS = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_DEPRECATION_WARNINGS": "0"}
 _TASK = re.compile(r"^(?:TASK|RUNNING HANDLER) \[(?:.* : )?(.*)\] \**$")
