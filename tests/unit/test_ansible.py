@@ -1,4 +1,4 @@
-"""What the role of the server says about its variables is the same everywhere."""
+"""What the roles say about their variables is the same everywhere."""
 
 from __future__ import annotations
 
@@ -7,36 +7,39 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-ROLE = ROOT / "ansible/roles/certgrinderd"
+ROLES = ("certgrinderd", "certgrinder")
+of_each_role = pytest.mark.parametrize("role", ROLES)
 
 
-def read(path: str) -> Any:  # noqa: ANN401 - YAML
-    """Read a YAML file of the role."""
-    return yaml.safe_load((ROLE / path).read_text("utf-8"))
+def read(role: str, path: str) -> Any:  # noqa: ANN401 - YAML
+    """Read a YAML file of a role."""
+    return yaml.safe_load((ROOT / "ansible/roles" / role / path).read_text("utf-8"))
 
 
-def options() -> dict[str, dict[str, Any]]:
+def options(role: str) -> dict[str, dict[str, Any]]:
     """The variables as the argument spec has them."""
-    found: dict[str, dict[str, Any]] = read("meta/argument_specs.yml")["argument_specs"]["main"][
-        "options"
-    ]
+    specs = read(role, "meta/argument_specs.yml")["argument_specs"]
+    found: dict[str, dict[str, Any]] = specs["main"]["options"]
     return found
 
 
-def test_spec_and_defaults_are_equal() -> None:
+@of_each_role
+def test_spec_and_defaults_are_equal(role: str) -> None:
     """Each variable is in both, with one default."""
-    assert read("defaults/main.yml") == {
-        name: entry["default"] for name, entry in options().items()
+    assert read(role, "defaults/main.yml") == {
+        name: entry["default"] for name, entry in options(role).items()
     }
 
 
-def test_readme_has_the_table_of_variables() -> None:
+@of_each_role
+def test_readme_has_the_table_of_variables(role: str) -> None:
     """Made of the spec: if this fails, put these lines there."""
     lines = []
-    for name, entry in options().items():
+    for name, entry in options(role).items():
         text = entry["description"]
         text = " ".join((text if isinstance(text, str) else " ".join(text)).split())
         text = re.sub(r"[CI]\(([^)]*)\)", r"`\1`", text)
@@ -44,7 +47,7 @@ def test_readme_has_the_table_of_variables() -> None:
         shown = default if isinstance(default, str) and default else json.dumps(default)
         lines.append(f"| `{name}` | `{shown}` | {text} |")
     readme = (ROOT / "ansible/README.md").read_text("utf-8")
-    assert [line for line in readme.splitlines() if line.startswith("| `certgrinderd_")] == lines
+    assert [line for line in readme.splitlines() if line.startswith(f"| `{role}_")] == lines
 
 
 def test_modules_are_ansibles_own() -> None:
@@ -56,17 +59,19 @@ def test_modules_are_ansibles_own() -> None:
             assert name.startswith("ansible.builtin."), f"{path}: {name}"
 
 
-def test_systems_have_the_same_facts() -> None:
+@of_each_role
+def test_systems_have_the_same_facts(role: str) -> None:
     """A path that one system has and another lacks would be an undefined variable there."""
-    default, *others = (read(f"vars/os/{name}.yml") for name in ("default", "redhat", "freebsd"))
+    systems = ("default", "redhat", "freebsd")
+    default, *others = (read(role, f"vars/os/{name}.yml") for name in systems)
     for other in others:
         assert other.keys() == default.keys()
-        assert other["__certgrinderd_packages"].keys() == default["__certgrinderd_packages"].keys()
-        assert other["__certgrinderd_web"].keys() == default["__certgrinderd_web"].keys()
+        for name in (f"__{role}_packages", f"__{role}_web"):
+            assert other.get(name, {}).keys() == default.get(name, {}).keys()
 
 
 def test_clients_are_not_looped_over() -> None:
     """Two thousand of them would take most of a minute for one task, even a skipped one."""
-    for path in (ROLE / "tasks").glob("*.yml"):
+    for path in (ROOT / "ansible/roles/certgrinderd/tasks").glob("*.yml"):
         for line in path.read_text("utf-8").splitlines():
             assert not re.search(r"\b(loop|with_\w+):.*certgrinderd_clients", line), path
