@@ -399,7 +399,8 @@ def test_keys_of_others_need_a_decision(made: World) -> None:
     """They are kept or removed, as a variable says; without it the run stops."""
     first = made.first
     www = client("www", made.www, ["www.example.test"])
-    line = f'restrict,command="{PROGRAM} --domainsets x.example" {made.mail.public}'
+    command = f"{PROGRAM} --config-file {FOLDER}/certgrinderd.conf --domainsets x.example"
+    line = f'restrict,command="{command}" {made.mail.public}'
     first.host.check(["sh", "-c", f"cat >>{KEYS}"], stdin=f"{line}\n".encode())
     run = made.clients(www)
     assert run.returncode != 0
