@@ -75,3 +75,14 @@ def test_clients_are_not_looped_over() -> None:
     for path in (ROOT / "ansible/roles/certgrinderd/tasks").glob("*.yml"):
         for line in path.read_text("utf-8").splitlines():
             assert not re.search(r"\b(loop|with_\w+):.*certgrinderd_clients", line), path
+
+
+def test_no_link_is_followed_into_files_of_others() -> None:
+    """What root gives to a user recursively has links by that user, who could aim them anywhere."""
+    found = 0
+    for path in (ROOT / "ansible").rglob("tasks/*.yml"):
+        for text in re.split(r"^ *- name: ", path.read_text("utf-8"), flags=re.MULTILINE):
+            if re.search(r"^ *recurse: true", text, re.MULTILINE):
+                found += 1
+                assert re.search(r"^ *follow: false", text, re.MULTILINE), f"{path}: {text}"
+    assert found
