@@ -175,8 +175,12 @@ def parse_sources(texts: list[str], *, named: str) -> str:
     """Read addresses and networks, and write them as `from=` has them.
 
     Raises:
-        ValueError: One is something else, or a network with host bits.
+        ValueError: One is something else, a network with host bits, or has a zone (RFC 4007).
     """
+    # ipaddress takes any text for a zone, also "x,*", which would let everybody in.
+    zoned = [text for text in texts if "%" in text]
+    if zoned:
+        raise ValueError(f"{named}: expected addresses without a zone, not {zoned[0]!r:.80}")
     try:
         read = [ipaddress.ip_network if "/" in text else ipaddress.ip_address for text in texts]
         return ",".join(str(parse(text)) for parse, text in zip(read, texts, strict=True))

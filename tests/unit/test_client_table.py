@@ -112,6 +112,8 @@ def test_absent_clients_have_no_line(tmp_path: Path) -> None:
         pytest.param({"from": ["192.0.2.1/24"]}, "host bits", id="a network with host bits"),
         pytest.param({"from": ["*"]}, "from: expected addresses", id="from a wildcard"),
         pytest.param({"from": ['::1"']}, "from: expected addresses", id="a quote in from"),
+        pytest.param({"from": ["fe80::1%x,*"]}, "without a zone", id="a wildcard in a zone"),
+        pytest.param({"from": ["fe80::%x,*/64"]}, "without a zone", id="a zone in a network"),
         pytest.param({"state": "gone"}, "state: expected present or absent", id="a state"),
         pytest.param({"options": "pty"}, "there is no field options", id="an option that widens"),
         pytest.param({"command": "/bin/sh"}, "there is no field command", id="a command"),
