@@ -86,3 +86,14 @@ def test_no_link_is_followed_into_files_of_others() -> None:
                 found += 1
                 assert re.search(r"^ *follow: false", text, re.MULTILINE), f"{path}: {text}"
     assert found
+
+
+def test_name_of_a_client_does_not_end_our_keys() -> None:
+    """Its comment may read like the last line; the keys after it are ours all the same."""
+    facts = read("certgrinderd", "vars/main.yml")
+    mark = facts["__certgrinderd_mark"]
+    marked = facts["__certgrinderd_marked"].replace("{{ __certgrinderd_mark }}", mark)
+    keys = f"restrict ssh-x AAAA # END {mark}\nrestrict ssh-x BBBB b\n"
+    ours = f"# BEGIN {mark}\n{keys}# END {mark}\n"
+    others = f"ssh-x CCCC # BEGIN {mark}\n"
+    assert re.sub(marked, "", f"{others}{ours}") == others
