@@ -194,15 +194,18 @@ def _reasons_in_command(command: str, words: list[str]) -> Iterator[str]:
     elif not program.startswith("/"):
         yield f"command= must begin with the absolute path of a program, not with {program!r}"
     else:
-        yield from _reasons_in_original_command(command)
+        yield from _reasons_in_original_command(command, words)
         yield from _reasons_in_options(words)
 
 
-def _reasons_in_original_command(command: str) -> Iterator[str]:
+def _reasons_in_original_command(command: str, words: list[str]) -> Iterator[str]:
     mentions = _ORIGINAL_COMMAND.findall(command)
     is_last = re.search(rf"[ \t]{_ORIGINAL_COMMAND.pattern}[ \t]*\Z", command)
     if len(mentions) > 1 or (mentions and not is_last):
         yield "$SSH_ORIGINAL_COMMAND must be the last word of command=, once and without quotes"
+    elif mentions and not any(map(_PROGRAM.search, words)):
+        # env, sudo or an interpreter would run what the client says.
+        yield "$SSH_ORIGINAL_COMMAND is for certgrinderd alone: others obey it"
 
 
 def _reasons_in_options(words: list[str]) -> Iterator[str]:

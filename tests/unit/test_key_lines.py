@@ -157,6 +157,14 @@ BAD = [
         "runs what it is told",
         id="a shell",
     ),
+    *(
+        pytest.param(
+            f'restrict,{ENVIRONMENT},command="{program} $SSH_ORIGINAL_COMMAND"',
+            "for certgrinderd alone",
+            id=f"the client's words for {program}",
+        )
+        for program in ("/usr/bin/env", "/usr/bin/env sh -c", "/bin/busybox sh -c")
+    ),
     pytest.param(
         f'restrict,{ENVIRONMENT},command="eval $SSH_ORIGINAL_COMMAND"', "runs what", id="eval"
     ),
