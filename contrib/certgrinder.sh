@@ -393,8 +393,9 @@ make_csr() {
 # The question and the answer.
 
 # show_said: what another program said: so many lines, and nothing that moves a terminal's cursor.
+# That is ASCII alone: of the rest, U+0080 to U+009F are control characters too, and one is CSI.
 show_said() {
-    tr -d '\000-\010\013-\037\177' <"$work/said" | tail -n 40 >&2
+    tr -d '\000-\010\013-\037\177-\377' <"$work/said" | tail -n 40 >&2
 }
 
 # fail_with_said STATUS TEXT

@@ -344,8 +344,8 @@ def test_no_answer(liar: Liar) -> None:
 def test_answer_is_whole_but_the_status_is_not_0(liar: Liar) -> None:
     """Then it is not an answer; control characters of what was said don't reach the terminal."""
     liar.says(liar.renewal(), liar.ca)
-    liar.does(f"cat {liar.answer}; printf 'no \\033[31mluck\\r\\n' >&2; exit 1")
-    liar.assert_refused(4, r"no \[31mluck\ncertgrinder\.sh: .* ended with status 1\n")
+    liar.does(f"cat {liar.answer}; printf 'no \\033[31ml\\302\\2332Ju\\2332Jck\\r\\n' >&2; exit 1")
+    liar.assert_refused(4, r"no \[31ml2Ju2Jck\ncertgrinder\.sh: .* ended with status 1\n")
 
 
 @IN_DASH
