@@ -97,3 +97,12 @@ def test_name_of_a_client_does_not_end_our_keys() -> None:
     ours = f"# BEGIN {mark}\n{keys}# END {mark}\n"
     others = f"ssh-x CCCC # BEGIN {mark}\n"
     assert re.sub(marked, "", f"{others}{ours}") == others
+
+
+def test_no_folder_of_the_account_is_a_link() -> None:
+    """Its user could have put one there, and root would give away what it leads to."""
+    text = (ROOT / "ansible/account.yml").read_text("utf-8")
+    tasks = [task for play in yaml.safe_load(text) for task in play["tasks"]]
+    made = [task["ansible.builtin.file"] for task in tasks if "ansible.builtin.file" in task]
+    assert made
+    assert all(each.get("follow") is False for each in made)
