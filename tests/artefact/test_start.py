@@ -207,16 +207,19 @@ def offset_of(pyz: Path, member: str) -> int:
         return archive.getinfo(member).header_offset + 30 + len(member) + 20
 
 
-def another_build(pyz: Path, target: Path, *, platform: str | None = None) -> Path:
+def another_build(
+    pyz: Path, target: Path, *, platform: str | None = None, whole: bool = False
+) -> Path:
     """Write a sound file that differs in one module, or is for another kind of machine.
 
-    It has only what a ping needs: compressing the rest takes seconds.
+    It has only what a ping needs, if it isn't to be whole: compressing the rest takes seconds.
     """
     with zipfile.ZipFile(pyz) as archive:
         tree = {
             name: archive.read(name)
             for name in archive.namelist()
             if name.startswith("all/certgrinderd/")
+            or (whole and name not in {"__main__.py", "MANIFEST"})
         }
     tree["all/certgrinderd/cli.py"] += b"\n# another build\n"
     multiarch = platform or str(getattr(sys.implementation, "_multiarch", ""))

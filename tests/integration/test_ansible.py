@@ -484,7 +484,7 @@ def test_settings_that_do_not_count_are_taken_back(made: World) -> None:
 def test_upgrade_and_rollback_lose_no_request(made: World, tmp_path: Path) -> None:
     """Requests come in all the time, while the program is another one and when it is back."""
     first = made.first
-    newer = another_build(made.pyz, tmp_path / "newer.pyz")
+    newer = another_build(made.pyz, tmp_path / "newer.pyz", whole=True)
     marks: list[bytes] = []
     target = ["readlink", PROGRAM]
     before = first.host.check(target)
