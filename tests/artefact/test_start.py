@@ -176,7 +176,8 @@ def test_killed_while_unpacking_is_mended_by_the_next(pyz: Path, cache: Path) ->
 def test_interrupted_while_unpacking_leaves_nothing(pyz: Path, cache: Path) -> None:
     """Ctrl-C ends it with status 130, without a traceback and without half a build."""
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", pyz, "ping"],
+        # What a shell started in the background has SIGINT ignored.
+        ["/usr/bin/env", "--default-signal=INT", sys.executable, "-I", "-S", pyz, "ping"],
         env={"CERTGRINDERD_CACHE": str(cache)},
         stderr=subprocess.PIPE,
     )
