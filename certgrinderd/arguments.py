@@ -1,8 +1,8 @@
 """Command lines in, a command and its options out: admins' and clients' by the same rules.
 
 The words are read from left to right, options first, then a command, then what is the command's
-own. As with getopt_long(3) an option's value is the next word or joined to it, single letters may
-be joined, and `--` ends the options; names can't be abbreviated.
+own. As with getopt_long(3) an option's value is the next word, whatever it begins with, or joined
+to it, single letters may be joined, and `--` ends the options; names can't be abbreviated.
 """
 
 from __future__ import annotations
@@ -174,10 +174,10 @@ class _Line:
             found[argument.key] = True
         elif joint:
             found[argument.key] = joint.removeprefix("=")
-        elif self._left and not _is_option(self._left[0]) and self._left[0] != "--":
-            found[argument.key] = self._left.pop(0)
-        elif argument.may_lack_value:
+        elif argument.may_lack_value and (not self._left or _is_option(self._left[0])):
             found[argument.key] = argument.parameters["const"]
+        elif self._left:
+            found[argument.key] = self._left.pop(0)
         else:
             self.fail(f"{name} needs a value")
 
@@ -207,7 +207,7 @@ class _Line:
 
 
 def _is_option(word: str) -> bool:
-    return word.startswith("-") and word not in ("-", "--")
+    return word.startswith("-") and word != "-"
 
 
 def _hint(name: str, known: Iterable[str]) -> str:
