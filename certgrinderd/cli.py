@@ -242,10 +242,8 @@ def _configuration(request: _Request) -> Configuration:
     admins = _admin_configuration(request.admin)
     _require_permitted_server(admins, request.parsed)
     merged = sources.override(admins, sources.Source("client", request.parsed.values))
-    import dataclasses
-
     # A client that could choose this too would decide what the server keeps about it.
-    return dataclasses.replace(merged, syslog_level=admins.settings.log_level)
+    return merged.replace(syslog_level=admins.settings.log_level)
 
 
 def _admin_configuration(parsed: arguments.Parsed) -> Configuration:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from certgrinderd.errors import MalformedInput, NotPermitted
 from certgrinderd.pki.names import DnsName, MalformedName, RequestedNames
+from certgrinderd.record import Record
 
 # As many as Let's Encrypt puts into one certificate.
 MAX_NAMES = 100
 _NAMES_SHOWN = 10
 
 
-@dataclass(frozen=True)
-class Domainsets:
+class Domainsets(Record):
     """What a client may have: any names that stand together in one of the sets.
 
     Attributes:

@@ -1,7 +1,8 @@
-"""Values with names that stay as they are: frozen dataclasses, for what each start loads.
+"""Values with names that stay as they are: frozen dataclasses, for what each request loads.
 
 The module dataclasses takes longer to load than all of ours that a ping needs: it imports inspect,
-and writes and compiles methods for each class. What only some commands need is made with it anyway.
+and writes and compiles methods for each class. What only the admin's commands need is made with it
+anyway.
 """
 
 from __future__ import annotations

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from certgrinderd.config import LETS_ENCRYPT_STAGING, OPTIONS, Settings
 from certgrinderd.errors import ConfigurationError
 from certgrinderd.kinds import Value
 from certgrinderd.option import Option
+from certgrinderd.record import Record
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(Record):
     """Values that one voice gave.
 
     Attributes:
@@ -24,8 +23,7 @@ class Source:
     values: Mapping[str, Value]
 
 
-@dataclass(frozen=True)
-class Configuration:
+class Configuration(Record):
     """The settings in force and who gave them.
 
     Attributes:

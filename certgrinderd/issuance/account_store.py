@@ -13,7 +13,6 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from cryptography.hazmat.primitives import serialization
 from certgrinderd.config import Settings
 from certgrinderd.errors import ConfigurationError
 from certgrinderd.issuance.jws import AccountKey
+from certgrinderd.record import Record
 from certgrinderd.system import files
 
 _KEY, _URL, _META = "private_key.json", "regr.json", "meta.json"
@@ -33,8 +33,7 @@ _LARGEST_FILE = 65536
 _OPTION = "certbot-config-dir"
 
 
-@dataclass(frozen=True)
-class Account:
+class Account(Record):
     """An account that is on disk.
 
     Attributes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from certgrinderd.config import Settings
@@ -16,6 +15,7 @@ from certgrinderd.issuance.acme_session import Session, json_object, problem_tex
 from certgrinderd.issuance.hooks import Challenge
 from certgrinderd.issuance.request import Request
 from certgrinderd.issuance.run_hooks import Task, published
+from certgrinderd.record import Record
 from certgrinderd.system.waiting import each
 
 logger = logging.getLogger(__name__)
@@ -30,8 +30,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,255}", re.ASCII)
 _READY = frozenset({"ready", "processing", "valid"})
 
 
-@dataclass(frozen=True)
-class _Order:
+class _Order(Record):
     """An order as it was when we last looked (RFC 8555 section 7.1.3)."""
 
     url: str
@@ -129,8 +128,7 @@ def _profile(session: Session, name: str) -> str:
 # Authorizations.
 
 
-@dataclass(frozen=True)
-class _Pending:
+class _Pending(Record):
     """A name that is to be proved: what to publish, and whom to tell then."""
 
     task: Task

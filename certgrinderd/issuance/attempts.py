@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from datetime import datetime, timezone
 
@@ -82,7 +81,7 @@ def _by_ourselves(
             raise
         logger.warning("%s: asking %s instead", error, fallback.acme_server_url)
     # The other one does not know the certificate.
-    request = dataclasses.replace(request, replaces=None)
+    request = request.replace(replaces=None)
     return _by_first_challenge(possible, request, fallback)
 
 

@@ -7,7 +7,6 @@ import enum
 import os
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from certgrinderd.config import BUILTIN, Settings
@@ -15,6 +14,7 @@ from certgrinderd.errors import IssuanceError
 from certgrinderd.issuance import certbot
 from certgrinderd.issuance.hooks import Challenge
 from certgrinderd.issuance.request import Request
+from certgrinderd.record import Record
 from certgrinderd.system import files
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ class Kind(enum.Enum):
     OTHER_USER = "a program that runs as another user"
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(Record):
     """The engine in force.
 
     Attributes:

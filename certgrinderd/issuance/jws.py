@@ -11,13 +11,14 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+from certgrinderd.record import Record
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
@@ -54,8 +55,7 @@ def digest(text: str) -> str:
     return b64encode(hashlib.sha256(text.encode("ascii")).digest())
 
 
-@dataclass(frozen=True)
-class AccountKey:
+class AccountKey(Record):
     """The private key of an ACME account, P-256 if we made it.
 
     Attributes:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from certgrinderd.pki.names import DnsName
+from certgrinderd.record import Record
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(Record):
     """What a client may have.
 
     Attributes:

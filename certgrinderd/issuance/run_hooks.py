@@ -6,11 +6,11 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from certgrinderd.config import Settings
 from certgrinderd.errors import HookFailed
 from certgrinderd.issuance.hooks import Challenge, environment, hook_command
+from certgrinderd.record import Record
 from certgrinderd.system import process
 from certgrinderd.system.waiting import OutOfTime, Patience, each, undisturbed
 
@@ -22,8 +22,7 @@ CLEANUP_SECONDS = process.GRACE_SECONDS
 _LONGEST_OUTPUT = 65536
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(Record):
     """One challenge to publish.
 
     Attributes:

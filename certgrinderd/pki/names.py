@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from certgrinderd.errors import MalformedInput
+from certgrinderd.record import Record
 from certgrinderd.text import cut, printable, quoted
 
 if TYPE_CHECKING:
@@ -26,8 +26,7 @@ class MalformedName(MalformedInput):
 _ADDRESS = "ip:"
 
 
-@dataclass(frozen=True, order=True)
-class DnsName:
+class DnsName(Record):
     """A name as it stands in a certificate: a domain name, made by `parse`, or an IP address.
 
     Attributes:
@@ -36,6 +35,9 @@ class DnsName:
     """
 
     ascii: str
+
+    def __lt__(self, other: DnsName) -> bool:
+        return self.ascii < other.ascii
 
     @classmethod
     def of_address(cls, address: IPv4Address | IPv6Address) -> DnsName:
@@ -155,8 +157,7 @@ def _require_host_name(name: str, *, shown: str) -> None:
         raise MalformedName(f"{shown} ends with a number: it is an address or no name at all")
 
 
-@dataclass(frozen=True)
-class RequestedNames:
+class RequestedNames(Record):
     """What a CSR asks for, as plain values.
 
     Attributes:

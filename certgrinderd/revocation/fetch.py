@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from cryptography.x509.ocsp import OCSPRequest
 
 from certgrinderd.config import Settings
 from certgrinderd.errors import RevocationError, Temporary, Unreachable
+from certgrinderd.record import Record
 from certgrinderd.revocation import crl, ocsp
 from certgrinderd.revocation.status import Status
 from certgrinderd.system import http
@@ -30,8 +30,7 @@ LARGEST_RESPONSE = 65536
 MOST_URLS = 8
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(Record):
     """A verified OCSP response or CRL.
 
     Attributes:
@@ -45,8 +44,7 @@ class Answer:
     source: str
 
 
-@dataclass(frozen=True)
-class Question:
+class Question(Record):
     """Whose status is asked for, and by whom.
 
     Attributes:

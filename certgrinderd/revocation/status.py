@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -14,6 +13,7 @@ from cryptography.hazmat.primitives import hashes
 
 from certgrinderd.errors import ResponseInvalid, ResponseNotCurrent
 from certgrinderd.pki.certificates import CLOCK_TOLERANCE
+from certgrinderd.record import Record
 
 _SHORTEST_TRUSTED_DIGEST = 28
 
@@ -21,8 +21,7 @@ _SHORTEST_TRUSTED_DIGEST = 28
 Kind = Literal["good", "revoked", "unknown"]
 
 
-@dataclass(frozen=True)
-class Status:
+class Status(Record):
     """What was said, by somebody who may say it.
 
     Attributes:

@@ -15,12 +15,12 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from certgrinderd import __version__
 from certgrinderd.errors import AddressRefused, ResponseInvalid, Unreachable
+from certgrinderd.record import Record
 from certgrinderd.system import https
 from certgrinderd.system.addresses import is_public
 from certgrinderd.system.log import FOR_ADMIN
@@ -40,8 +40,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _TRY_LATER = (408, 425, 429, 500, 502, 503, 504)
 
 
-@dataclass(frozen=True)
-class Bounds:
+class Bounds(Record):
     """What one request may take.
 
     Attributes:
@@ -55,8 +54,7 @@ class Bounds:
     public_only: bool
 
 
-@dataclass(frozen=True)
-class _Target:
+class _Target(Record):
     """A URL, taken apart."""
 
     secure: bool
