@@ -207,8 +207,8 @@ def _line(
     sources: str | None,
     key: PublicKey,
 ) -> Line:
-    from certgrinderd import key_lines
     from certgrinderd.authorized_keys import Line
+    from certgrinderd.policy import DOMAINSETS_VARIABLE
 
     program = _own_program() if arguments["program"] is None else [arguments["program"]]
     if not program[0].startswith("/"):
@@ -226,7 +226,7 @@ def _line(
     if sources is not None:
         options.append(("from", sources))
     if arguments["environment"]:
-        options.append(("environment", f"{key_lines.DOMAINSETS}={domainsets}"))
+        options.append(("environment", f"{DOMAINSETS_VARIABLE}={domainsets}"))
     else:
         command += ["--domainsets", domainsets]
     last = " $SSH_ORIGINAL_COMMAND" if arguments["pass_words"] else ""

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from certgrinderd import sources
 from certgrinderd.config import Settings
-from certgrinderd.errors import CertgrinderdError, ConfigurationError, NotPermitted
+from certgrinderd.errors import CertgrinderdError, NotPermitted
 from certgrinderd.kinds import Value
 from certgrinderd.ocsp_methods import OcspMethods
-from certgrinderd.pki_methods import DOMAINSETS_VARIABLE, PkiMethods
+from certgrinderd.pki_methods import PkiMethods
 from certgrinderd.sources import Configuration
-from certgrinderd.system.given import read_given
+from certgrinderd.system.given import read_domainsets, read_given
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -80,34 +79,15 @@ class Certgrinderd(PkiMethods, OcspMethods):
         return Settings.from_values(self.conf)
 
     def _domainsets(self) -> Domainsets:
-        """What the client may have, from the option or the environment.
-
-        Raises:
-            ConfigurationError: Both say something.
-        """
-        from certgrinderd.policy import parse_domainsets
-
-        text = os.environ.get(DOMAINSETS_VARIABLE)
-        if self.conf["domainsets"] is not None:
-            if text is not None:
-                raise ConfigurationError(
-                    "both the option domainsets and CERTGRINDERD_DOMAINSETS are set: "
-                    "which names the client may have must stand in one place"
-                )
-            text = str(self.conf["domainsets"])
-        domainsets = parse_domainsets(text or "")
-        for reason in domainsets.ignored:
-            logger.warning("%s", reason)
-        return domainsets
+        return read_domainsets(self._settings)
 
     # Certificates.
 
     def get_certificate_command(self) -> None:
         """Read a CSR, and print the certificate chain for it."""
-        path = self.conf["csr-file"]
-        self._write(self._chain_for(self._read_csr(str(path) if path else "")))
+        self._write(self._chain_for(self._read_csr(self._settings.csr_file)))
 
-    def _read_csr(self, path: str = "") -> x509.CertificateSigningRequest:
+    def _read_csr(self, path: str | None) -> x509.CertificateSigningRequest:
         from certgrinderd.pki import csr
 
         data = self._read(path or None, named="csr-file", what=csr.EXPECTED)
@@ -268,9 +248,7 @@ class Certgrinderd(PkiMethods, OcspMethods):
         """Read a certificate chain, and print when the CA wants the leaf to be renewed."""
         from certgrinderd.issuance import engines
 
-        path = self.conf["certificate-file"]
-        chain = self.parse_chain(str(path) if path else None)
-        self._write(engines.renewal_info(self._settings, chain[0]).encode())
+        self._write(engines.renewal_info(self._settings, self._read_chain()[0]).encode())
 
     # What there is to see.
 
@@ -299,8 +277,7 @@ class Certgrinderd(PkiMethods, OcspMethods):
         from certgrinderd.pki.csr import requested_names
         from certgrinderd.text import printable
 
-        path = self.conf["csr-file"]
-        csr = self._read_csr(str(path) if path else "")
+        csr = self._read_csr(self._settings.csr_file)
         text = describe.csr(csr)
         try:
             requested = requested_names(csr)
@@ -340,8 +317,7 @@ class Certgrinderd(PkiMethods, OcspMethods):
     # PEM and signatures.
 
     def _read_chain(self) -> list[x509.Certificate]:
-        path = self.conf["certificate-file"]
-        return self.parse_chain(str(path) if path else None)
+        return self.parse_chain(self._settings.certificate_file)
 
     def parse_chain(self, certpath: str | None) -> list[x509.Certificate]:
         """Read a certificate chain.

@@ -19,11 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from certgrinderd.sources import Configuration, Source
-
-_LARGEST_CONFIGURATION = 65536
-# Thousands of clients with many names each.
-_LARGEST_DOMAINSETS = 16 * 1024 * 1024
+    from certgrinderd.sources import Configuration
 
 
 class _Request(Record):
@@ -171,12 +167,11 @@ def _run_installation(parsed: arguments.Parsed) -> None:
 
 def _installed_rule() -> str:
     """The rule for sudo that the installed program needs, wherever this one was started from."""
-    from certgrinderd import administration
+    from certgrinderd import administration, settings_reader
     from certgrinderd.installation import layout
 
     sys.argv[0] = layout.PROGRAM  # where hooks are looked for
-    given = arguments.Parsed((), {"config-file": layout.CONFIGURATION})
-    settings = _admin_configuration(given).settings
+    settings = settings_reader.for_admin({"config-file": layout.CONFIGURATION}).settings
     return administration.show_sudoers(settings, {"user": layout.USER})
 
 
@@ -227,81 +222,19 @@ def _log_request(command: tuple[str, ...]) -> None:
 
 
 def _configuration(request: _Request) -> Configuration:
-    from certgrinderd import sources
+    from certgrinderd import settings_reader
 
+    given = request.parsed.values
     if request.parsed.command == ("acme-client",):
         from certgrinderd import acme_side
 
-        path, options = acme_side.take_apart(request.parsed.values)
-        admins = _with_domainsets(sources.merge(_configuration_file(path)))
-        words = arguments.Parsed((), options)
-        _require_permitted_server(admins, words)
-        return sources.override(admins, sources.Source("client", words.values))
+        path, options = acme_side.take_apart(given)
+        return settings_reader.for_client(settings_reader.for_admin({"config-file": path}), options)
     if request.admin is None:
-        return _admin_configuration(request.parsed)
-    admins = _admin_configuration(request.admin)
-    _require_permitted_server(admins, request.parsed)
-    merged = sources.override(admins, sources.Source("client", request.parsed.values))
+        return settings_reader.for_admin(given)
+    admins = settings_reader.for_admin(request.admin.values)
     # A client that could choose this too would decide what the server keeps about it.
-    return merged.replace(syslog_level=admins.settings.log_level)
-
-
-def _admin_configuration(parsed: arguments.Parsed) -> Configuration:
-    """What the admin says, in a file and on the command line."""
-    from certgrinderd import sources
-
-    line = sources.Source("command line", parsed.values)
-    path = parsed.values.get("config-file")
-    files = [] if path is None else [_configuration_file(str(path))]
-    return _with_domainsets(sources.merge(*files, line))
-
-
-def _with_domainsets(configuration: Configuration) -> Configuration:
-    """Put what the file with the domainsets holds in the place of that option."""
-    settings = configuration.settings
-    if settings.domainsets_file is None:
-        return configuration
-    from certgrinderd import sources
-    from certgrinderd.errors import ConfigurationError
-    from certgrinderd.policy import joined_domainsets
-    from certgrinderd.system.files import read_file
-
-    if settings.domainsets is not None:
-        raise ConfigurationError(
-            "both domainsets and domainsets-file are set: which names the client may have must "
-            "stand in one place"
-        )
-    path = settings.domainsets_file
-    text = read_file(path, limit=_LARGEST_DOMAINSETS, named="domainsets-file").decode(
-        "utf-8", "replace"
-    )
-    found = {"domainsets": joined_domainsets(text)}
-    return sources.override(configuration, sources.Source(path, found))
-
-
-def _configuration_file(path: str) -> Source:
-    from certgrinderd import sources
-    from certgrinderd.errors import ConfigurationError
-    from certgrinderd.system.files import read_file
-
-    data = read_file(path, limit=_LARGEST_CONFIGURATION, named="config-file")
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"config-file: {path} is not UTF-8: {error.reason}") from error
-    return sources.from_yaml(text, path=path)
-
-
-def _require_permitted_server(configuration: Configuration, client: arguments.Parsed) -> None:
-    """Let a client choose among the ACME servers that the admin knows.
-
-    Raises:
-        WordRefused: It chooses another one.
-    """
-    settings = configuration.settings
-    url = client.values.get("acme-server-url", settings.acme_server_url)
-    if url not in settings.client_servers:
-        raise WordRefused(f"--acme-server-url: clients may not choose {url}")
+    return settings_reader.for_client(admins, given).replace(syslog_level=admins.settings.log_level)
 
 
 def _run_certbot(configuration: Configuration, words: Sequence[str]) -> None:
@@ -341,13 +274,14 @@ def _log_end(words: boundary.Words, level: str, message: str, *, refused: bool =
 
 def _configure_log(words: boundary.Words) -> None:
     """Log as the admin's settings say, so that refusals get to syslog; else to standard error."""
+    from certgrinderd import settings_reader
     from certgrinderd.config import Settings
     from certgrinderd.system import log
 
     is_client = words.client is not None
     try:
         parse = arguments.parse_admin_options if is_client else arguments.parse_admin
-        settings = _admin_configuration(parse(words.admin)).settings
+        settings = settings_reader.for_admin(parse(words.admin).values).settings
         log.configure(settings, client=is_client)
     except CertgrinderdError:
         log.configure(Settings(), client=is_client)

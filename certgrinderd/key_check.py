@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import pwd
-import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,14 +12,13 @@ from typing import Any
 
 from certgrinderd import key_lines, sshd_settings
 from certgrinderd.config import Settings
-from certgrinderd.errors import ConfigurationError, IssuanceError, UsageError
-from certgrinderd.system import files, process
+from certgrinderd.errors import ConfigurationError, UsageError
+from certgrinderd.system import files, programs
 
 logger = logging.getLogger(__name__)
 
 # Thousands of clients with thousands of names each.
 _LARGEST_KEYS_FILE = 64 * 1024 * 1024
-_SSHD_SECONDS = 30.0
 
 
 def check_authorized_keys(settings: Settings, arguments: Mapping[str, Any]) -> str:
@@ -81,28 +79,16 @@ def _account(user: str) -> pwd.struct_passwd | None:
 
 def _ask_sshd(user: str) -> sshd_settings.Settings | None:
     """Ask sshd for the settings in force, if it is here and we are root."""
-    where = os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"))
-    sshd = shutil.which("sshd", path=where)
-    if sshd is None or os.geteuid() != 0:
-        reason = "there is no sshd here" if sshd is None else "that needs root"
+    is_here = programs.find("sshd") is not None
+    if not is_here or os.geteuid() != 0:
+        reason = "that needs root" if is_here else "there is no sshd here"
         logger.info("not checked: the settings of sshd and whose the file is, since %s", reason)
         return None
-    command = [sshd, "-T", "-C", f"user={user},host=localhost,addr=127.0.0.1"]
-    lines: list[str] = []
-    errors: list[str] = []
     try:
-        process.run(
-            command,
-            environment={},
-            timeout=_SSHD_SECONDS,
-            on_line=lines.append,
-            on_error_line=errors.append,
-        )
-    except IssuanceError as error:
-        reasons = "; ".join((str(error), *errors))
-        logger.warning("not checked: the settings of sshd and whose the file is: %s", reasons)
+        return sshd_settings.parse("\n".join(programs.run(sshd_settings.question(user))))
+    except ConfigurationError as error:
+        logger.warning("not checked: the settings of sshd and whose the file is: %s", error)
         return None
-    return sshd_settings.parse("\n".join(lines))
 
 
 def _read_by_sshd(

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from certgrinderd.arguments import parse_admin_options
 from certgrinderd.authorized_keys import LONGEST_VALUE, Line, LineIgnored, parse_line
 from certgrinderd.errors import ConfigurationError, UsageError
-from certgrinderd.policy import parse_domainsets
-
-DOMAINSETS = "CERTGRINDERD_DOMAINSETS"
+from certgrinderd.policy import DOMAINSETS_VARIABLE, parse_domainsets
 
 _WIDENING = ("port-forwarding", "agent-forwarding", "x11-forwarding", "pty", "user-rc", "tunnel")
 _ORIGINAL_COMMAND = re.compile(r"\$\{?SSH_ORIGINAL_COMMAND\b\}?")
@@ -93,7 +91,7 @@ def check(text: str) -> Report:
 
 
 def _from_environment(line: Line) -> list[str]:
-    prefix = f"{DOMAINSETS}="
+    prefix = f"{DOMAINSETS_VARIABLE}="
     values = line.values("environment")
     return [value.removeprefix(prefix) for value in values if value.startswith(prefix)]
 
@@ -127,8 +125,8 @@ def _reasons_in_rights(line: Line) -> Iterator[str]:
         yield "cert-authority lets in every key that this one signs"
     for value in line.values("environment"):
         name = value.partition("=")[0]
-        if name != DOMAINSETS:
-            yield f"environment= sets {name}: only {DOMAINSETS} is of use"
+        if name != DOMAINSETS_VARIABLE:
+            yield f"environment= sets {name}: only {DOMAINSETS_VARIABLE} is of use"
 
 
 def _length(value: str) -> int:
@@ -232,14 +230,14 @@ def _from_command(words: list[str]) -> list[str]:
     for index, word in enumerate(words):
         if word == "--domainsets":
             values += words[index + 1 : index + 2] or [""]
-        elif word.startswith(("--domainsets=", f"{DOMAINSETS}=")):
+        elif word.startswith(("--domainsets=", f"{DOMAINSETS_VARIABLE}=")):
             values.append(word.partition("=")[2])
     return values
 
 
 def _reasons_in_domainsets(environment: list[str], command: list[str]) -> Iterator[str]:
     if environment and command:
-        yield f"the domainsets are in environment= and in command=: {DOMAINSETS} in one place only"
+        yield "the domainsets are in environment= and in command=: put them in one place only"
     elif len(environment) + len(command) > 1:
         yield "the domainsets are there twice"
     elif not environment and not command:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-DOMAINSETS_VARIABLE = "CERTGRINDERD_DOMAINSETS"
-
 
 class PkiMethods:
     """They need no configuration, and answer as documented: False, or the end of the process."""
@@ -52,7 +50,7 @@ class PkiMethods:
         from certgrinderd.pki.csr import requested_names
 
         try:
-            domainsets = policy.parse_domainsets(os.environ.get(DOMAINSETS_VARIABLE, ""))
+            domainsets = policy.parse_domainsets(os.environ.get(policy.DOMAINSETS_VARIABLE, ""))
             policy.require_permitted(requested_names(csr), domainsets)
         except CertgrinderdError as error:
             logger.error("%s", error)  # noqa: TRY400 - for people, who get no traceback

@@ -8,6 +8,8 @@ from certgrinderd.errors import MalformedInput, NotPermitted
 from certgrinderd.pki.names import DnsName, MalformedName, RequestedNames
 from certgrinderd.record import Record
 
+# Where a client's domainsets are, set by its line of authorized_keys.
+DOMAINSETS_VARIABLE = "CERTGRINDERD_DOMAINSETS"
 # As many as Let's Encrypt puts into one certificate.
 MAX_NAMES = 100
 _NAMES_SHOWN = 10

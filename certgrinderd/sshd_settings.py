@@ -6,12 +6,22 @@ import fnmatch
 import re
 from collections.abc import Iterator, Mapping
 
-from certgrinderd.key_lines import DOMAINSETS
+from certgrinderd.policy import DOMAINSETS_VARIABLE
 
-# What a client must not be able to send: its policy, and what makes programs run other code.
-_NEVER_ACCEPTED = (DOMAINSETS, "LD_PRELOAD", "PYTHONPATH", "PATH")
+# What a client must not be able to send: its policy, where our program and hooks look for things,
+# what makes programs run other code, and whom they trust.
+_NEVER_ACCEPTED = (
+    *(DOMAINSETS_VARIABLE, "CERTGRINDERD_CACHE", "CERTGRINDERD_HOOKS_CONF"),
+    *("BASH_ENV", "ENV", "HOME", "LD_LIBRARY_PATH", "LD_PRELOAD", "PATH", "PYTHONPATH"),
+    *("HTTPS_PROXY", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"),
+)
 
 Settings = Mapping[str, list[str]]
+
+
+def question(user: str) -> tuple[str, ...]:
+    """Return the command by which sshd tells its settings for a user."""
+    return ("sshd", "-T", "-C", f"user={user},host=localhost,addr=127.0.0.1")
 
 
 def parse(effective: str) -> Settings:
@@ -38,7 +48,7 @@ def keys_files(settings: Settings, *, user: str, home: str, uid: int) -> list[st
 def takes_environment(settings: Settings) -> bool:
     """Whether the domainsets can come by environment=, or by ~/.ssh/environment, which beats it."""
     permitted = settings.get("permituserenvironment", ["no"])[0]
-    return permitted.lower() == "yes" or _matches(DOMAINSETS, permitted.split(","))
+    return permitted.lower() == "yes" or _matches(DOMAINSETS_VARIABLE, permitted.split(","))
 
 
 def reasons(settings: Settings, needs_environment: int | None) -> Iterator[str]:
@@ -52,19 +62,20 @@ def reasons(settings: Settings, needs_environment: int | None) -> Iterator[str]:
     if permitted.lower() == "yes":
         yield (
             "PermitUserEnvironment is yes, so that lines and ~/.ssh/environment may set any "
-            f"variable: make it {DOMAINSETS}"
+            f"variable: make it {DOMAINSETS_VARIABLE}"
         )
     elif needs_environment is not None and not takes_environment(settings):
         yield (
             f"line {needs_environment} uses environment=, which sshd drops since "
-            f"PermitUserEnvironment is {permitted}: make it {DOMAINSETS}"
+            f"PermitUserEnvironment is {permitted}: make it {DOMAINSETS_VARIABLE}"
         )
     for value in settings.get("setenv", []):
-        if value.startswith(f"{DOMAINSETS}="):
-            yield f"SetEnv {DOMAINSETS} gives all clients the same domainsets"
-    for name in _NEVER_ACCEPTED:
-        if any(_matches(name, value.split()) for value in settings.get("acceptenv", [])):
-            yield f"AcceptEnv lets clients set {name}"
+        if value.startswith(f"{DOMAINSETS_VARIABLE}="):
+            yield f"SetEnv {DOMAINSETS_VARIABLE} gives all clients the same domainsets"
+    accepted = [pattern for value in settings.get("acceptenv", []) for pattern in value.split()]
+    too_many = [name for name in _NEVER_ACCEPTED if _matches(name, accepted)]
+    if too_many:
+        yield f"AcceptEnv lets clients set {', '.join(too_many)}"
     command = settings.get("forcecommand", ["none"])[0]
     if command.lower() != "none":
         yield "ForceCommand takes the place of each line's command="

@@ -5,17 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from certgrinderd import sshd_settings
 from certgrinderd.errors import ConfigurationError
-from certgrinderd.installation import layout, programs
+from certgrinderd.installation import layout
 from certgrinderd.installation.layout import File
 from certgrinderd.installation.steps import write_file
-from certgrinderd.system import files
+from certgrinderd.system import files, programs
 
-_EFFECT = ("sshd", "-T", "-C", f"user={layout.USER},host=localhost,addr=127.0.0.1")
 # sshd's own folder, which a service makes at its start. Without it nothing can be checked.
 _RUN_SSHD = Path("/run/sshd")
 _FIRST_WITH_EXPRESSIONS = (1, 9, 10)
@@ -33,18 +32,8 @@ def sshd(file: File) -> Iterator[None]:
             "this sshd reads no sshd_config.d: put the text into sshd_config by hand, the first "
             "setting at its top and the rest at its end"
         )
-    with _runnable_sshd():
-        with files.private_directory(None) as folder:
-            alone = folder / "sshd_config"
-            files.write_private(alone, file.content)
-            programs.run(("sshd", "-t", "-f", str(alone)))
-        _require_sound(("sshd", "-t"), "sshd's configuration")
-        with put_back_unless_well(file.path):
-            yield
-            programs.run(("sshd", "-t"))
-            reasons = reasons_in_effect(file.content.decode(), programs.run(_EFFECT))
-            if reasons:
-                raise ConfigurationError("; ".join(reasons))
+    with _runnable_sshd(), _checked(file, "sshd", ("sshd", "-t"), _reasons_of_sshd):
+        yield
 
 
 def sshd_findings(file: File) -> list[str]:
@@ -52,9 +41,15 @@ def sshd_findings(file: File) -> list[str]:
     if os.geteuid() != 0 or not _RUN_SSHD.is_dir():
         return []
     try:
-        return reasons_in_effect(file.content.decode(), programs.run(_EFFECT))
+        return _reasons_of_sshd(file)
     except ConfigurationError as error:
         return [str(error)]
+
+
+def _reasons_of_sshd(file: File) -> list[str]:
+    return reasons_in_effect(
+        file.content.decode(), programs.run(sshd_settings.question(layout.USER))
+    )
 
 
 def has_effect(file: File) -> bool:
@@ -90,16 +85,30 @@ def sudo(file: File) -> Iterator[None]:
     require_expressions(programs.run(("sudo", "-V")))
     if not Path(file.path).parent.is_dir():
         raise ConfigurationError("this sudo has no sudoers.d: put the text into its sudoers")
+    with _checked(file, "sudo", ("visudo", "-c"), _reasons_of_sudo):
+        yield
+
+
+@contextlib.contextmanager
+def _checked(
+    file: File, name: str, check: Sequence[str], reasons: Callable[[File], list[str]]
+) -> Iterator[None]:
+    """Check a file by itself, have it written, check it with all others, and ask for its effect."""
     with files.private_directory(None) as folder:
-        alone = folder / "sudoers"
+        alone = folder / "alone"
         files.write_private(alone, file.content)
-        programs.run(("visudo", "-c", "-f", str(alone)))
-    _require_sound(("visudo", "-c"), "sudo's configuration")
+        programs.run((*check, "-f", str(alone)))
+    try:
+        programs.run(check)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"{name}'s configuration is not sound as it is: {error}"
+        ) from error
     with put_back_unless_well(file.path):
         yield
-        programs.run(("visudo", "-c"))
-        if not _is_obeyed(file):
-            raise ConfigurationError("sudo does not read this folder: see @includedir in sudoers")
+        programs.run(check)
+        if found := reasons(file):
+            raise ConfigurationError("; ".join(found))
 
 
 def require_expressions(lines: Sequence[str]) -> None:
@@ -115,18 +124,13 @@ def require_expressions(lines: Sequence[str]) -> None:
         )
 
 
-def _is_obeyed(file: File) -> bool:
-    """Whether sudo names the program of each rule among what the user may run."""
+def _reasons_of_sudo(file: File) -> list[str]:
+    """It names the program of each rule among what the user may run."""
     listed = " ".join(programs.run(("sudo", "-n", "-l", "-U", layout.USER)))
     rules = re.findall(r"NOPASSWD: (\S+)", file.content.decode())
-    return bool(rules) and all(f"NOPASSWD: {program} " in listed for program in rules)
-
-
-def _require_sound(command: Sequence[str], what: str) -> None:
-    try:
-        programs.run(command)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{what} is not sound as it is: {error}") from error
+    if rules and all(f"NOPASSWD: {program} " in listed for program in rules):
+        return []
+    return ["sudo does not read this folder: see @includedir in sudoers"]
 
 
 @contextlib.contextmanager

@@ -87,7 +87,7 @@ class PrepareCache:
 
 
 @dataclass(frozen=True)
-class Record:
+class WriteReceipt:
     """Write down what is ours, before it is made."""
 
     receipt: Receipt = field(repr=False)
@@ -128,7 +128,14 @@ class RemoveUser:
 
 
 Step = (
-    MakeUser | MakeFolder | WriteFile | PrepareCache | Record | Remove | RemoveFolder | RemoveUser
+    MakeUser
+    | MakeFolder
+    | WriteFile
+    | PrepareCache
+    | WriteReceipt
+    | Remove
+    | RemoveFolder
+    | RemoveUser
 )
 
 

@@ -17,12 +17,12 @@ from certgrinderd.installation.model import (
     MakeUser,
     Plan,
     PrepareCache,
-    Record,
     Remove,
     RemoveFolder,
     RemoveUser,
     Step,
     WriteFile,
+    WriteReceipt,
 )
 from certgrinderd.installation.receipt import Receipt
 
@@ -64,7 +64,7 @@ def install(folders: Sequence[Folder], files: Sequence[File], host: Host, receip
     steps += writing
     if after != receipt:
         first = [MakeFolder(folder) for folder in making if folder.path == layout.SHARE]
-        steps = [*first, Record(after), *(step for step in steps if step not in first)]
+        steps = [*first, WriteReceipt(after), *(step for step in steps if step not in first)]
     return Plan(tuple(steps), left)
 
 
@@ -183,7 +183,7 @@ def _removable_folders(
         # Else others use it, and it is theirs from now on.
 
 
-def _rest(receipt: Receipt, left: Mapping[str, str]) -> Iterator[Record]:
+def _rest(receipt: Receipt, left: Mapping[str, str]) -> Iterator[WriteReceipt]:
     """What is to be remembered: an uninstall later on can go on from there."""
     after = replace(
         receipt,
@@ -195,7 +195,7 @@ def _rest(receipt: Receipt, left: Mapping[str, str]) -> Iterator[Record]:
         },
     )
     if after != receipt:
-        yield Record(after)
+        yield WriteReceipt(after)
 
 
 def sha256(file: File) -> str:

@@ -12,20 +12,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from certgrinderd.errors import CertgrinderdError, ConfigurationError, Temporary
-from certgrinderd.installation import layout, programs, receipt
+from certgrinderd.installation import layout, receipt
 from certgrinderd.installation.layout import File, Folder
 from certgrinderd.installation.model import (
     MakeFolder,
     MakeUser,
     Plan,
     PrepareCache,
-    Record,
     Remove,
     RemoveFolder,
     Step,
     WriteFile,
+    WriteReceipt,
 )
 from certgrinderd.onefile import cache
+from certgrinderd.system import programs
 
 # Around the writing of a file that another program obeys: it is checked when the file is there, and
 # what was there before is put back if that goes wrong.
@@ -67,7 +68,7 @@ def _do(step: Step, unpacked: Path, guards: Guards) -> None:
         _make_folder(step.folder)
     elif isinstance(step, PrepareCache):
         cache.prepare(unpacked, Path(layout.CACHE))
-    elif isinstance(step, Record):
+    elif isinstance(step, WriteReceipt):
         _record(step.receipt)
     elif isinstance(step, WriteFile):
         guard = guards.get(step.file.path)
@@ -84,7 +85,7 @@ def _do(step: Step, unpacked: Path, guards: Guards) -> None:
 def _forget_user(plan: Plan) -> None:
     """What could not be made is not ours, if somebody else makes it then."""
     for step in plan.steps:
-        if isinstance(step, Record):
+        if isinstance(step, WriteReceipt):
             with contextlib.suppress(OSError):
                 _record(replace(step.receipt, user=None))
 

@@ -1,12 +1,17 @@
-"""What a command is given to work on: the file that was named, or standard input."""
+"""What a command is given: a file or standard input, and the client's domainsets."""
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 
+from certgrinderd import policy
 from certgrinderd.config import Settings
-from certgrinderd.errors import MalformedInput
+from certgrinderd.errors import ConfigurationError, MalformedInput
 from certgrinderd.system import files
+
+logger = logging.getLogger(__name__)
 
 
 def read_given(path: str | None, settings: Settings, *, named: str, what: str) -> bytes:
@@ -32,3 +37,23 @@ def read_given(path: str | None, settings: Settings, *, named: str, what: str) -
         timeout=settings.input_timeout,
         what=what,
     )
+
+
+def read_domainsets(settings: Settings) -> policy.Domainsets:
+    """Return what the client may have, by the option or the environment.
+
+    Raises:
+        ConfigurationError: Both say something.
+    """
+    text = os.environ.get(policy.DOMAINSETS_VARIABLE)
+    if settings.domainsets is not None:
+        if text is not None:
+            raise ConfigurationError(
+                f"both the option domainsets and {policy.DOMAINSETS_VARIABLE} are set: "
+                "which names the client may have must stand in one place"
+            )
+        text = settings.domainsets
+    domainsets = policy.parse_domainsets(text or "")
+    for reason in domainsets.ignored:
+        logger.warning("%s", reason)
+    return domainsets

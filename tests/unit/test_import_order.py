@@ -18,7 +18,7 @@ LAYERS = (
     ("cli",),
     ("certgrinderd",),
     ("overview", "ocsp_methods", "pki_methods", "administration", "acme_side", "installation"),
-    ("key_check",),
+    ("key_check", "settings_reader"),
     ("issuance", "onefile", "revocation"),
     ("system",),
     # ---

@@ -25,11 +25,11 @@ from certgrinderd.installation.model import (
     MakeUser,
     Plan,
     PrepareCache,
-    Record,
     Remove,
     RemoveFolder,
     Step,
     WriteFile,
+    WriteReceipt,
 )
 from certgrinderd.installation.receipt import Receipt
 
@@ -85,7 +85,7 @@ class Machine:
         elif isinstance(step, PrepareCache):
             self.folders.setdefault(layout.CACHE, ("root", 0o755))
             self.is_prepared = True
-        elif isinstance(step, Record):
+        elif isinstance(step, WriteReceipt):
             self._write(File(layout.RECEIPT, receipt.render(step.receipt).encode()))
             self.receipt = step.receipt
         elif isinstance(step, Remove):
@@ -167,7 +167,7 @@ def test_half_an_install_is_taken_back(machine: Machine, first: int) -> None:
     """What an interrupted install has made goes, as soon as it has noted that it is its own."""
     before = machine.without_cache()
     steps = machine.install()
-    until = next(n for n, step in enumerate(steps) if isinstance(step, Record))
+    until = next(n for n, step in enumerate(steps) if isinstance(step, WriteReceipt))
     machine.do(steps[: max(first, until + 1)])
     machine.do(machine.uninstall())
     assert machine.without_cache() == before

@@ -34,6 +34,8 @@ NEEDS = 7
         ("permituserenvironment CERTGRINDERD_DOMAINSETS\n", "", "line 7 uses environment="),
         ("LC_*", "LC_* CERT*", "AcceptEnv lets clients set CERTGRINDERD_DOMAINSETS"),
         ("LC_*", "LD_PRELOAD", "AcceptEnv lets clients set LD_PRELOAD"),
+        ("LC_*", "LC_* SSL_*\nacceptenv HOME", "AcceptEnv lets clients set HOME, SSL_CERT_FILE"),
+        ("LC_*", "*", "AcceptEnv lets clients set CERTGRINDERD_DOMAINSETS, CERTGRINDERD_CACHE,"),
         ("port 22", "setenv CERTGRINDERD_DOMAINSETS=x.example", "all clients the same"),
         ("forcecommand none", "forcecommand /bin/true", "takes the place"),
     ],

@@ -1,16 +1,21 @@
-"""Running the system's own programs: useradd, sshd, sudo."""
+"""Running the system's own programs, which root has: useradd, sshd, sudo."""
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 
 from certgrinderd.errors import ConfigurationError, IssuanceError
+from certgrinderd.system import process
 
 _SECONDS = 60.0
 # A user's PATH has no /usr/sbin.
-_WHERE = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def find(name: str) -> str | None:
+    """Return the path of a program; None if it is not on this host."""
+    return shutil.which(name, path=_PATH)
 
 
 def run(command: Sequence[str]) -> list[str]:
@@ -25,10 +30,7 @@ def run(command: Sequence[str]) -> list[str]:
     Raises:
         ConfigurationError: It is missing or fails; with what it says about that.
     """
-    from certgrinderd.system import process
-
-    path = os.pathsep.join(_WHERE)
-    program = shutil.which(command[0], path=path)
+    program = find(command[0])
     if program is None:
         raise ConfigurationError(f"there is no {command[0]} on this host")
     lines: list[str] = []
@@ -36,7 +38,7 @@ def run(command: Sequence[str]) -> list[str]:
     try:
         process.run(
             [program, *command[1:]],
-            environment={"PATH": path, "LC_ALL": "C.UTF-8"},
+            environment={"PATH": _PATH, "LC_ALL": "C.UTF-8"},
             timeout=_SECONDS,
             on_line=lines.append,
             on_error_line=errors.append,
