@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 # Requests under way at a time. A CA far away takes as long for eight as for one.
 _AT_ONCE = 8
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 5.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 5.0
 # A CA may give two simultaneous orders for the same names the same order; one of them loses.
 _MOST_ORDERS = 5
 # base64url (RFC 8555 section 8.1); it becomes the name of a file.
@@ -249,9 +249,10 @@ def _wait(
     Raises:
         AcmeError: It is invalid; the message names each name that was not proved.
     """
-    pause = _FIRST_PAUSE
-    session.patience.pause(first_pause or 0)
+    pause, wanted = _FIRST_PAUSE, first_pause
     while True:
+        session.patience.pause(wanted or pause)
+        pause = min(pause * 1.5, _LONGEST_PAUSE)
         answer = session.post(order.url, None)
         order = _Order(order.url, json_object(answer, order.url))
         if order.status in until:
@@ -259,8 +260,6 @@ def _wait(
         if order.status == "invalid":
             raise _invalid(session, order)
         wanted = retry_after(answer)
-        session.patience.pause(pause if wanted is None else wanted)
-        pause = min(pause * 1.5, _LONGEST_PAUSE)
 
 
 def _invalid(session: Session, order: _Order) -> AcmeError:
