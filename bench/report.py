@@ -29,8 +29,8 @@ is given: then each of its questions, HTTP or TXT, is answered so much later.
 certgrinderd, its public namesake and certbot run the same hooks, in sh. acme-tiny, dehydrated and
 lego write the files of HTTP-01 themselves, which saves them a process or two per name. acme-tiny
 has an RSA key of 4096 bits, as its README says. lego's own check of the DNS is off. A client that
-takes more than 20 s is run three times, the others {most} times; it is left out where there are
-more names.
+takes more than 10 s is run three times, the others {most} times; it is left out where there are
+more names, or the CA is slower.
 
 ![Seconds for one certificate, by client](benchmarks.svg)
 """
