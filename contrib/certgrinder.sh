@@ -252,7 +252,9 @@ take_lock() {
     work=.$file.work
     ready=.$file.ready
     claim=.$file.$$
-    printf '%s\n' "$$" >"$claim" || fail 1 "cannot write in $directory"
+    # set -C: not to where a link leads that waits there.
+    rm -f "$claim" || fail 1 "cannot write in $directory"
+    (set -C && printf '%s\n' "$$" >"$claim") || fail 1 "cannot write in $directory"
     if ! ln "$claim" "$lock" 2>/dev/null; then
         holder=$(cat "$lock" 2>/dev/null) || fail 1 "cannot make $directory/$lock"
         is_stale "$holder" ||
