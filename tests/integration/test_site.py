@@ -31,6 +31,7 @@ SERVER = "certgrinder.example.test"
 NAMES = ["site.example.test", "www.site.example.test"]
 SAME = "same.site.example.test"
 CERTIFICATES = "/var/lib/certgrinder/certificates"
+KEY = "/etc/certgrinder/id_ed25519"
 VERSION = "0.21.1"
 EXAMPLE = FOLDER / "examples/scale-out"
 CLIENTS = 16
@@ -208,7 +209,7 @@ def test_check_of_an_empty_client_changes_nothing(site: Site) -> None:
     run = site.run("--check", playbook="client.yml")
     assert run.returncode == 0, run.output
     changed = run.changed(site.web)
-    assert "Make the user and the key that it logs in with" in changed
+    assert {"Make the user", "Make the key that it logs in with"} <= set(changed)
     assert "Install certgrinder" in changed
     words = ["sh", "-c", "ls -d /etc/certgrinder* /var/lib/certgrinder* /usr/local/lib/*"]
     assert "certgrinder" not in site.web.run(words).stdout.decode()
@@ -224,17 +225,32 @@ def test_one_run_ends_with_a_certificate(site: Site, network_pebble: Pebble) -> 
     leaf.verify_directly_issued_by(issuer)
     root = x509.load_pem_x509_certificate(network_pebble.root().encode())
     issuer.verify_directly_issued_by(root)
-    public_key = site.web.check(["cat", "/var/lib/certgrinder/.ssh/id_ed25519.pub"])
+    public_key = site.web.check(["cat", f"{KEY}.pub"])
     for server in (site.one, site.two):
         keys = server.check(["cat", "/etc/certgrinderd/authorized_keys"])
         assert public_key.split()[1] in keys
     key_files = (
-        "/var/lib/certgrinder/.ssh/id_ed25519",
+        KEY,
         CERTIFICATES,
         f"{CERTIFICATES}/{NAMES[0]}-keypair.ecdsa.key",
     )
     modes = site.web.check(["stat", "-c", "%U %a", *key_files])
     assert modes.splitlines() == ["certgrinder 600", "certgrinder 750", "certgrinder 640"]
+    # In what root makes there is no place for a link of the user's.
+    folders = ["/etc/certgrinder", "/var/lib/certgrinder", "/usr/local/lib/certgrinder"]
+    find = [
+        "find",
+        *folders,
+        "-writable",
+        "-not",
+        "-type",
+        "l",
+        "-not",
+        "-path",
+        f"{CERTIFICATES}/*",
+    ]
+    found = site.web.run(find, user="certgrinder")
+    assert sorted(found.stdout.decode().split()) == sorted([KEY, CERTIFICATES])
 
 
 def test_second_run_changes_nothing(site: Site) -> None:
