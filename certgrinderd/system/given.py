@@ -49,7 +49,7 @@ def read_domainsets(settings: Settings) -> policy.Domainsets:
     if settings.domainsets is not None:
         if text is not None:
             raise ConfigurationError(
-                f"both the option domainsets and {policy.DOMAINSETS_VARIABLE} are set: "
+                "both the option domainsets and CERTGRINDERD_DOMAINSETS are set: "
                 "which names the client may have must stand in one place"
             )
         text = settings.domainsets
