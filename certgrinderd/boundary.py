@@ -75,8 +75,9 @@ def require_plain(words: Sequence[str]) -> None:
 def require_client_options(words: Sequence[str]) -> None:
     """Require that a client names no option that is the admin's.
 
-    The parser for clients knows only their options, so this is for the message alone: it tells a
-    forbidden option from one that doesn't exist.
+    The parser for clients knows only their options, so this is for the message alone: among words
+    that it has refused, it tells a forbidden option from one that doesn't exist. It does not know
+    which words are values.
 
     Raises:
         WordRefused: It does.

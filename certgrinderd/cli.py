@@ -86,7 +86,7 @@ def _read(words: boundary.Words) -> _Request:
     if words.client is None:
         return _Request(arguments.parse_admin(words.admin), None)
     boundary.require_plain(words.client)
-    boundary.require_client_options(words.client)
+    parsed = _read_client(words.client)
     try:
         admin = arguments.parse_admin_options(words.admin)
     except UsageError as error:
@@ -95,7 +95,15 @@ def _read(words: boundary.Words) -> _Request:
             "the forced command and the client's words do not fit together: it must end with its "
             "own options, or with $SSH_ORIGINAL_COMMAND"
         ) from error
-    return _Request(arguments.parse_client(words.client), admin)
+    return _Request(parsed, admin)
+
+
+def _read_client(words: Sequence[str]) -> arguments.Parsed:
+    try:
+        return arguments.parse_client(words)
+    except WordRefused:
+        boundary.require_client_options(words)
+        raise
 
 
 def _run(request: _Request) -> None:

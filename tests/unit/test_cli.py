@@ -192,6 +192,23 @@ def test_show_csr_of_a_malformed_request(
     assert "no, the CN b.example is not among the" in capsys.readouterr().out
 
 
+def test_clients_value_may_look_like_an_option_of_the_admin(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One identifier in 64 begins with a hyphen; in any other place it is the option."""
+    for words, status in (
+        ("--replaces -AbcGi.-Idl ping", 0),
+        ("--replaces -AbcGi.-Idl -AbcGi.-Idl ping", 3),
+        ("--replaces -AbcGi.-Idl --auth-hook x ping", 3),
+    ):
+        monkeypatch.setenv("SSH_ORIGINAL_COMMAND", words)
+        assert cli.main([]) == status
+        if status:
+            assert "--auth-hook is for the server's admin" in one_error(capsys)
+        else:
+            assert capsys.readouterr().out == "pong\n"
+
+
 def test_unforeseen_error_is_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
