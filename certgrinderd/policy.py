@@ -64,7 +64,8 @@ def parse_domainsets(text: str) -> Domainsets:
 
 def joined_domainsets(lines: str) -> str:
     """Return what parse_domainsets reads, from a text with a domainset on each line."""
-    sets = (line.strip() for line in lines.splitlines())
+    # Not splitlines(): what follows a form feed or U+2028 in a comment is a comment too.
+    sets = (line.strip() for line in lines.split("\n"))
     return ";".join(line for line in sets if line and not line.startswith("#"))
 
 

@@ -182,6 +182,22 @@ def test_domainsets_file(
     assert "domainsets-file: cannot read" in one_error(capsys)
 
 
+@pytest.mark.parametrize("character", ["\v", "\f", "\x1c", "\x85", "\u2028", "\r"])
+def test_comment_in_the_domainsets_file_ends_with_its_line(
+    capsys: pytest.CaptureFixture[str], csr_file: Path, tmp_path: Path, character: str
+) -> None:
+    """Only \\n ends a line, with or without \\r: nothing else makes a name of a comment's rest."""
+    path = tmp_path / "domainsets"
+    words = ["--domainsets-file", str(path), "--csr-file", str(csr_file), "show", "csr"]
+    for line, said in (
+        (f"# not any more:{character}a.example,c.example", "this client has no domainsets"),
+        ("# from today on:\r\na.example,c.example", "yes, by the domainset a.example,c.example"),
+    ):
+        path.write_bytes(f"{line}\n".encode())
+        assert cli.main(words) == 0
+        assert said in capsys.readouterr().out
+
+
 def test_show_csr_of_a_malformed_request(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
