@@ -42,7 +42,7 @@ def show_sudoers(settings: Settings, arguments: Mapping[str, Any]) -> str:
     if settings.acme_client_command is not None:
         return _acme_client_rule(user, settings)
     rules = []
-    paths = {_HOOKS_CONF, *_challenge_files(settings)}
+    paths = {_HOOKS_CONF, *_own_configuration(settings), *_challenge_files(settings)}
     for name, command, optional in _certbot_commands(settings):
         parsed = sudoers.parse_command(command, named="certbot-command")
         if parsed.run_as != "root":
@@ -79,8 +79,15 @@ def _acme_client_rule(user: str, settings: Settings) -> str:
         )
     servers = [url for url in settings.client_servers if url != LETS_ENCRYPT]
     pattern = sudoers.acme_side_expression(parsed.arguments, servers=servers)
-    _require_unchangeable(user, {parsed.program, parsed.arguments[2], _HOOKS_CONF})
+    paths = {parsed.program, parsed.arguments[2], _HOOKS_CONF, *_own_configuration(settings)}
+    _require_unchangeable(user, paths)
     return sudoers.render(user, [(parsed, pattern)], {})
+
+
+def _own_configuration(settings: Settings) -> Iterator[str]:
+    """The file that says what the rule allows."""
+    if settings.config_file is not None:
+        yield settings.config_file
 
 
 def _challenge_files(settings: Settings) -> Iterator[str]:

@@ -479,9 +479,11 @@ def test_words_joined_or_split_lead_to_nothing(
         pinned.host.check(["rm", "-r", FOLDER])
 
 
-@pytest.mark.parametrize("path", [HOOK, CLEANUP_HOOK, CERTBOT, "/etc/certgrinderd/hooks.conf"])
+@pytest.mark.parametrize(
+    "path", [HOOK, CLEANUP_HOOK, CERTBOT, CONFIGURATION, "/etc/certgrinderd/hooks.conf"]
+)
 def test_no_rule_for_what_the_user_could_change(installation: Installation, path: str) -> None:
-    """Who can write what root runs is root."""
+    """Who can write what root runs is root; so is who writes what the rule is made of."""
     installation.configure()
     installation.host.check(["chown", USER, path])
     try:
