@@ -200,7 +200,7 @@ write_challenge_file() {
     temporary=$folder/.$CERTBOT_TOKEN.$$
     # Made with the right mode from the start: no chmod that could follow somebody's symlink.
     umask 022
-    reason=$(mkdir -p -- "$folder" 2>&1) || fail "WEBROOT: $reason"
+    [ -d "$folder" ] || reason=$(mkdir -p -- "$folder" 2>&1) || fail "WEBROOT: $reason"
     trap 'rm -f -- "$temporary"' EXIT
     trap 'exit 1' HUP INT TERM
     # noclobber opens with O_EXCL: in a folder that others write to, a name that is already
@@ -211,6 +211,7 @@ write_challenge_file() {
     set +C
     # The CA sees the whole file or none.
     reason=$(mv -f -- "$temporary" "$file" 2>&1) || fail "WEBROOT: $reason"
+    trap - EXIT
 }
 
 remove_challenge_file() {

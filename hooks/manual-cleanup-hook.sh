@@ -10,4 +10,4 @@ set -eu
 
 set -- remove
 # shellcheck source=hooks/manual-auth-hook.sh
-. "$(dirname -- "$0")/manual-auth-hook.sh"
+. "${0%"${0##*/}"}./manual-auth-hook.sh"
