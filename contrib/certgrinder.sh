@@ -27,7 +27,7 @@ days are left, or it is not for these names and this key. Otherwise it does noth
 nothing: run it from cron, once or twice a day, at a minute of your own.
 
   --server USER@HOST   where certgrinderd is (must be given)
-  --directory DIR      where the files are (the current one)
+  --directory DIR      where the files are (the current one); nobody else may write there
   --file FILE          their name: FILE.key, mode 0600, and FILE.pem, the chain with this machine's
                        certificate first, mode 0644 (the first name, with _ for *)
   --key-type TYPE      ecdsa (P-256) or rsa (2048 bits); a key of the other type is replaced
@@ -229,6 +229,36 @@ require_options() {
         '' | /*) ;;
         *) ca_file=$PWD/$ca_file ;;
     esac
+}
+
+# What others could change.
+
+# require_own_directory: who can write where we do could put a link in the place of a file or folder
+# of ours, so that root writes elsewhere, or make the key theirs. For root the same goes for the
+# folders above. Access control lists are not looked at.
+require_own_directory() {
+    user=$(id -u)
+    place=$(pwd -P)
+    here=yes
+    while [ -n "$place" ]; do
+        # shellcheck disable=SC2012,SC2046 # POSIX has no stat; set -f is on
+        set -- $(ls -ldn -- "$place") # mode, links, owner, group
+        case ${3-} in
+            0 | "$user") ;;
+            *) fail 2 "--directory $directory: $place belongs to another user: chown it" ;;
+        esac
+        loose=
+        case $1 in
+            ????????w[tT]*) loose=$here ;; # like /tmp, where nobody replaces what is another's
+            ????????w*) loose=yes ;;
+            ?????w*) [ "$user" != 0 ] || [ "$4" = 0 ] || loose=$here ;;
+        esac
+        [ -z "$loose" ] ||
+            fail 2 "--directory $directory: others can write to $place: chmod go-w"
+        [ "$user" = 0 ] || return 0
+        here=
+        place=${place%/*}
+    done
 }
 
 # One run at a time.
@@ -527,6 +557,7 @@ main() {
     require_options
     [ -d "$directory" ] || (umask 022 && mkdir -p -- "$directory") || fail 1 "cannot make $directory"
     CDPATH='' cd -- "$directory" || fail 1 "cannot enter $directory"
+    require_own_directory
     take_lock
     if [ -n "$staging" ]; then
         get_certificate

@@ -513,6 +513,38 @@ def test_folder_that_cannot_be_written(liar: Liar) -> None:
     assert liar.machine.files() == liar.old
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
+def test_folder_that_others_can_write_to(liar: Liar) -> None:
+    """They could lead root elsewhere while it waits: by a link, to a file with lines of theirs."""
+    folder, prey = liar.machine.folder, liar.machine.folder.parent / "prey"
+    prey.mkdir()
+    pem = "'-----BEGIN CERTIFICATE-----'"
+    evil = f"printf '%s\\n' {pem} 'ssh-ed25519 AAAA evil' >{prey}/answer"
+    liar.does(f"cd {folder} && mv .{NAME}.work away && ln -s {prey} .{NAME}.work && {evil}")
+
+    def refused(reason: str) -> None:
+        done = liar.run()
+        assert [path.name for path in prey.iterdir()] == []
+        assert (done.returncode, done.stdout) == (2, ""), done.stderr
+        assert f"--directory {folder}: {reason}\n" in done.stderr
+        assert liar.machine.files() == liar.old
+
+    for place in (folder, folder.parent):
+        os.chown(place, 65534, 0)
+        refused(f"{place} belongs to another user: chown it")
+        os.chown(place, 0, 0)
+    for mode, group in ((0o770, 65534), (0o707, 0), (0o1777, 0)):
+        os.chown(folder, 0, group)
+        folder.chmod(mode)
+        refused(f"others can write to {folder}: chmod go-w")
+    folder.chmod(0o775)
+    os.chown(folder, 0, 0)
+    folder.parent.chmod(0o1777)
+    liar.does(f"cat {liar.answer}")
+    liar.says(liar.renewal(), liar.ca)
+    assert_silent(liar.run())
+
+
 @IN_BUSYBOX
 @pytest.mark.parametrize("content", [b"", b"-----BEGIN PRIVATE KEY-----\nAAAA\n"])
 def test_key_that_cannot_be_read(liar: Liar, content: bytes) -> None:
