@@ -106,3 +106,13 @@ def test_no_folder_of_the_account_is_a_link() -> None:
     made = [task["ansible.builtin.file"] for task in tasks if "ansible.builtin.file" in task]
     assert made
     assert all(each.get("follow") is False for each in made)
+
+
+def test_tasks_are_delegated_to_known_hosts() -> None:
+    """To the controller or hosts of the inventory: a host's facts may have named another one."""
+    for path in (ROOT / "ansible").rglob("*.yml"):
+        for text in re.split(r"^ *- name: ", path.read_text("utf-8"), flags=re.MULTILINE):
+            found = re.search(r"^ *delegate_to: (.*)$", text, re.MULTILINE)
+            if found and found[1] != "localhost":
+                assert found[1] == '"{{ item }}"', path
+                assert re.search(r"^ *loop: .*\| intersect\(groups\['all'\]\)", text, re.MULTILINE)
