@@ -186,7 +186,7 @@ def test_domainsets_file(
 def test_comment_in_the_domainsets_file_ends_with_its_line(
     capsys: pytest.CaptureFixture[str], csr_file: Path, tmp_path: Path, character: str
 ) -> None:
-    """Only \\n ends a line, with or without \\r: nothing else makes a name of a comment's rest."""
+    r"""Only \n ends a line, with or without \r: nothing else makes a name of a comment's rest."""
     path = tmp_path / "domainsets"
     words = ["--domainsets-file", str(path), "--csr-file", str(csr_file), "show", "csr"]
     for line, said in (
