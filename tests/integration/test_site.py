@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 import re
@@ -24,7 +25,7 @@ from tests.testbed.csr import make_csr
 from tests.testbed.named import Named
 from tests.testbed.network import Network, NetworkedHost
 from tests.testbed.pebble import Pebble
-from tests.testbed.playbook import FOLDER, NEWEST, Controller, Run
+from tests.testbed.playbook import FOLDER, NEWEST, Controller, Run, lying_python
 from tests.testbed.server import MissingProgramError
 
 SERVER = "certgrinder.example.test"
@@ -32,6 +33,7 @@ NAMES = ["site.example.test", "www.site.example.test"]
 SAME = "same.site.example.test"
 CERTIFICATES = "/var/lib/certgrinder/certificates"
 KEY = "/etc/certgrinder/id_ed25519"
+KEYS = "/etc/certgrinderd/authorized_keys"
 VERSION = "0.21.1"
 EXAMPLE = FOLDER / "examples/scale-out"
 CLIENTS = 16
@@ -227,7 +229,7 @@ def test_one_run_ends_with_a_certificate(site: Site, network_pebble: Pebble) -> 
     issuer.verify_directly_issued_by(root)
     public_key = site.web.check(["cat", f"{KEY}.pub"])
     for server in (site.one, site.two):
-        keys = server.check(["cat", "/etc/certgrinderd/authorized_keys"])
+        keys = server.check(["cat", KEYS])
         assert public_key.split()[1] in keys
     key_files = (
         KEY,
@@ -280,6 +282,9 @@ def test_cron_renews(site: Site) -> None:
     for words in (["/run/reloaded", "/etc/evil"], [], ["/etc/evil"]):
         sudo = ["sudo", "-n", "/usr/bin/touch", *words]
         assert site.web.run(sudo, user="certgrinder").returncode != 0
+    # Debian's sudo has a PATH for all; others' have not.
+    site.web.check(["sed", "-i", "/secure_path/d", "/etc/sudoers"])
+    assert "secure_path=/usr/local/sbin" in site.web.check(["sudo", "-l", "-U", "certgrinder"])
 
 
 def test_clients_of_both_servers_at_the_same_moment(site: Site, network_named: Named) -> None:
@@ -370,16 +375,61 @@ def test_mistakes_and_a_timer(site: Site, network_named: Named) -> None:
 
 
 def test_client_that_is_down_is_not_shut_out(site: Site) -> None:
-    """The run stops before the servers' keys are written, and says which client it is."""
+    """The run stops before the servers' keys are written, and says which client it is.
+
+    So it does for one that was taken over, names its own entry among its facts, and breaks off.
+    """
     down = copy.copy(site.web)
     down.name, down.address = "down", "127.0.0.1"
     site.more[down] = {**site.client_variables, "ansible_port": 1}
-    keys = site.one.check(["cat", "/etc/certgrinderd/authorized_keys"])
+    entry = {
+        "name": "evil",
+        "keys": [make_key(site.folder / "evil")],
+        "domainsets": [["evil.test"]],
+    }
+    broken = copy.copy(site.web)
+    broken.name = "broken"
+    facts = {"ansible_facts": {"certgrinder_entry": entry}}
+    lying = lying_python(site.web, facts, fails_at="modules.slurp")
+    site.more[broken] = {**site.client_variables, **lying}
+    keys = site.one.check(["cat", KEYS])
     run = site.run("--tags", "clients")
     site.more.clear()
     assert run.returncode != 0
-    assert "There is no key from down" in run.message
-    assert site.one.check(["cat", "/etc/certgrinderd/authorized_keys"]) == keys
+    assert re.search(r"There is no key from (broken, down|down, broken):", run.message)
+    assert site.one.check(["cat", KEYS]) == keys
+
+
+def test_client_does_not_choose_its_names(site: Site) -> None:
+    """One that was taken over says what it likes about itself; the inventory counts."""
+    honest = site.client_variables
+    indirect = {"names": ["liar.example.test"], "certgrinder_domainsets": ["{{ names }}"]}
+    # What it says about its system is the name of a file of the controller, but not the path.
+    place = f"{'../' * 20}{site.folder}/evil"
+    (site.folder / "evil.yml").write_text("__certgrinder_root_group: evil\n", encoding="ascii")
+    key = site.web.check(["cat", f"{KEY}.pub"]).strip()
+    comment = f"{key} {{{{ lookup('pipe', 'touch {site.folder}/obeyed') }}}}".encode()
+    evil = {
+        "ansible_facts": {"names": ["evil.example.test"], "ansible_os_family": place},
+        "content": base64.b64encode(comment).decode(),
+    }
+    worse = {"ansible_facts": {"certgrinder_domainsets": [["evil.example.test"]]}}
+    try:
+        site.client_variables = {**honest, **indirect, **lying_python(site.web, evil)}
+        run = site.run("--tags", "clients")
+        assert run.returncode == 0, run.output
+        keys = site.one.check(["cat", KEYS])
+        assert "liar.example.test" in keys
+        assert "evil" not in keys
+        assert not (site.folder / "obeyed").exists()
+
+        site.client_variables = {**honest, **lying_python(site.web, worse)}
+        run = site.run("--tags", "clients")
+        assert run.returncode != 0
+        assert "Among the facts of web are variables" in run.message
+        assert site.one.check(["cat", KEYS]) == keys
+    finally:
+        site.client_variables = honest
 
 
 def test_one_server_is_down(site: Site) -> None:

@@ -26,6 +26,45 @@ _RESULT = re.compile(r"^(ok|changed|skipping|fatal|failed): \[([^] ]*)[^]]*\]")
 _RECAP = re.compile(r"^(\S+) +: (ok=.*)$", re.MULTILINE)
 
 
+# What root of a host can put in the place of its Python: the answers are no longer Ansible's own.
+_LYING_PYTHON = """\
+#!/usr/bin/python3
+import json, subprocess, sys
+program = b"" if sys.argv[1:] else sys.stdin.buffer.read()
+if {fails_at!r} and {fails_at!r}.encode() in program:
+    sys.exit("it breaks off")
+words = ["/usr/bin/python3", *sys.argv[1:]]
+done = subprocess.run(words, input=program, stdout=subprocess.PIPE, check=False)
+try:
+    answer = json.loads(done.stdout)
+except ValueError:
+    sys.stdout.buffer.write(done.stdout)
+else:
+    more = {more!r}
+    facts = {{**answer.get("ansible_facts", {{}}), **more.get("ansible_facts", {{}})}}
+    print(json.dumps({{**answer, **more, "ansible_facts": facts}}))
+sys.exit(done.returncode)
+"""
+
+
+def lying_python(
+    host: NetworkedHost, more: Mapping[str, object], *, fails_at: str = ""
+) -> dict[str, object]:
+    """Give a host a Python that adds to each module's answer, as one that was taken over could.
+
+    Args:
+        host: The host.
+        more: What is added.
+        fails_at: The name of a module at which it breaks off; none if it is empty.
+
+    Returns:
+        The host's variables by which it is used.
+    """
+    path = f"/usr/local/bin/{'breaking' if fails_at else 'lying'}-python"
+    host.write(path, _LYING_PYTHON.format(more=more, fails_at=fails_at), mode=0o755)
+    return {"ansible_python_interpreter": path}
+
+
 @dataclass(frozen=True)
 class Run:
     """What a run came to.
