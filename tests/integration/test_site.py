@@ -432,6 +432,27 @@ def test_client_does_not_choose_its_names(site: Site) -> None:
         site.client_variables = honest
 
 
+def test_server_does_not_choose_where_others_write(site: Site) -> None:
+    """The first one names the files of the account; outside of it root writes none of them."""
+    accounts = "/var/lib/certgrinderd-acme/config/accounts"
+    site.two.check(["mv", accounts, f"{accounts}.old"])
+    evil = {"files": [{"path": "/etc/evil/regr.json"}], "matched": 1, "content": "ZXZpbA=="}
+
+    def run(variables: dict[str, Any]) -> Run:
+        hosts = {site.one: {**site.server_variables, **variables}, site.two: site.server_variables}
+        groups = {"certgrinderd": [site.one, site.two]}
+        playbook = FOLDER / "account.yml"
+        return Controller(NEWEST).run(hosts, playbook=playbook, groups=groups)
+
+    refused = run(lying_python(site.one, evil))
+    assert refused.returncode != 0
+    assert "one names other files than those of an ACME account" in refused.message
+    assert site.two.run(["test", "-e", "/etc/evil"]).returncode != 0
+    done = run({})
+    assert done.returncode == 0, done.output
+    site.two.check(["diff", "-r", accounts, f"{accounts}.old"])
+
+
 def test_one_server_is_down(site: Site) -> None:
     """The other one goes on for all; a client needs no other settings.
 
