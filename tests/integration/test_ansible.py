@@ -21,7 +21,7 @@ from tests.testbed.csr import Request, make_csr
 from tests.testbed.named import Named
 from tests.testbed.network import Network, NetworkedHost
 from tests.testbed.pebble import Pebble
-from tests.testbed.playbook import DEBIAN, NEWEST, Controller, Run
+from tests.testbed.playbook import DEBIAN, NEWEST, Controller, Run, lying_python
 from tests.testbed.server import MissingProgramError
 
 PROGRAM = "/usr/local/bin/certgrinderd.pyz"
@@ -350,11 +350,18 @@ def test_certbot_of_root(made: World) -> None:
 
 
 def test_second_run_changes_nothing(made: World) -> None:
-    """Of any of them, and the check says so too."""
-    run = succeeded(made.converge(made.first, made.second, made.third))
-    for server in (made.first, made.second, made.third):
+    """Of any of them, and the check says so too.
+
+    Neither on one that was taken over, and wants other files of the controller.
+    """
+    wanted = {"certgrinderd_hooks": ["/etc/hosts"], "certgrinderd_program_file": "/etc/hosts"}
+    third = Server(made.third.host, dict(made.third.variables))
+    third.variables |= lying_python(third.host, {"ansible_facts": wanted})
+    run = succeeded(made.converge(made.first, made.second, third))
+    for server in (made.first, made.second, third):
         assert run.changed(server.host) == []
         assert run.counts(server.host)["changed"] == 0
+    assert not third.is_there(f"{FOLDER}/hooks/hosts")
     run = succeeded(made.converge(made.first, by=made.debian, words="--check"))
     assert run.counts(made.first.host)["changed"] == 0
 
