@@ -112,9 +112,9 @@ def _existing(read: list[str] | None, user: str) -> list[str]:
         ConfigurationError: None is there.
     """
     if read is None:
-        known = _account(user) is not None
-        reason = "sshd does not say which one it reads" if known else "there is no such user"
-        raise UsageError(f"FILE is missing: for {user}, {reason}")
+        if _account(user) is None:
+            raise UsageError(f"--user: there is no user {user}")
+        raise UsageError(f"FILE is missing: for {user}, sshd does not say which one it reads")
     paths = [path for path in read if os.path.lexists(path)]
     if not paths:
         raise ConfigurationError(

@@ -51,7 +51,7 @@ def require_no_private_key(data: bytes, *, expected: str) -> None:
     if _PRIVATE_KEY_WORDS.search(letters) or any(map(_is_private_key, _beginnings(data))):
         raise MalformedInput(
             "the input holds a private key, which should never leave its machine: stop using that "
-            f"key, make a new one, and send {expected} alone"
+            f"key, make a new one, and send nothing but {expected}"
         )
 
 

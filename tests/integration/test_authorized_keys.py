@@ -403,7 +403,7 @@ def test_without_a_file_the_one_that_sshd_reads_is_checked(server: Host) -> None
     assert "FILE is missing: for certgrinderd, sshd does not say" in log
     status, log = check(server, "--user", "nobody2")
     assert status == 2
-    assert "FILE is missing: for nobody2, there is no such user" in log
+    assert "--user: there is no user nobody2" in log
 
 
 def test_copy_counts_by_its_lines(server: Host) -> None:
