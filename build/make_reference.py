@@ -113,7 +113,7 @@ def _man_option(option: Option) -> str:
 def _man_command(command: Command) -> str:
     words = " ".join(f"Cm {word}" for word in command.words)
     rest = " Op Ar word ..." if command.takes_words else ""
-    rest += "".join(f" {_man_argument(argument)[1:]}" for argument in command.arguments)
+    rest += "".join(f" Oo {_man_usage(argument)} Oc" for argument in command.arguments)
     lines = [f".It {words}{rest}", _man_text(command.help)]
     for argument in command.arguments:
         lines += [f"{_man_argument(argument)} :", _man_text(argument.parameters["help"])]
@@ -126,6 +126,16 @@ def _man_argument(argument: Argument) -> str:
     """As a macro: an option, or an operand."""
     name = argument.names[-1]
     return f".Fl {name[1:]}" if name.startswith("-") else f".Ar {name}"
+
+
+def _man_usage(argument: Argument) -> str:
+    """As it stands after a command: with the value of an option, in brackets if it can be left out."""
+    macro = _man_argument(argument)[1:]
+    name, parameters = argument.names[-1], argument.parameters
+    if not name.startswith("-") or parameters.get("action") == "store_true":
+        return macro
+    value = f"Ar {str(parameters.get('metavar', name.lstrip('-'))).lower()}"
+    return f"{macro} Oo {value} Oc" if parameters.get("nargs") == "?" else f"{macro} {value}"
 
 
 def _man_exit_statuses() -> Iterator[str]:

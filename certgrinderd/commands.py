@@ -95,6 +95,7 @@ def _acme_side_options() -> Iterator[Argument]:
 _CACHE = (
     _argument(
         "--prepare",
+        metavar="DIR",
         nargs="?",
         const="/var/cache/certgrinderd",
         help="Unpack it for all users: to `/var/cache/certgrinderd`, where all look, or to another "
@@ -175,6 +176,7 @@ COMMANDS = (
             ),
             _argument(
                 "--from",
+                metavar="ADDRESSES",
                 dest="sources",
                 help="The addresses or networks (192.0.2.0/24) that the client comes from, "
                 "separated by commas.",
@@ -264,7 +266,7 @@ COMMANDS = (
     Command(("help",), "Show this help.", client_may_run=True),
     Command(
         ("install",),
-        "Set this machine up as a server, with the program in /usr/local/bin, hooks, this manual "
+        "Set this machine up as a server, with the program in /usr/local/bin, hooks, the manual "
         "page, completion for bash and zsh, the user certgrinderd and its folders, and a "
         "configuration, unless there is one. What was there before, or was changed, is named and "
         "left.",
