@@ -501,7 +501,10 @@ check_answer() {
 
 # verify WORD…: openssl verify, with no trust but what the words give: it would add the system's.
 verify() {
-    SSL_CERT_FILE=/dev/null SSL_CERT_DIR=/dev/null openssl verify "$@" >"$work/said" 2>&1
+    # A folder that cannot be there: about one that is none, openssl 3.0 has much to say.
+    SSL_CERT_FILE=/dev/null SSL_CERT_DIR=/dev/null/none openssl verify "$@" >"$work/said" 2>&1 ||
+        return 1
+    : >"$work/said"
 }
 
 # Putting it in its place.
