@@ -25,7 +25,7 @@ from tests.testbed.csr import make_csr
 from tests.testbed.named import Named
 from tests.testbed.network import Network, NetworkedHost
 from tests.testbed.pebble import Pebble
-from tests.testbed.playbook import FOLDER, NEWEST, Controller, Run, lying_python
+from tests.testbed.playbook import DEBIAN, FOLDER, NEWEST, Controller, Run, lying_python
 from tests.testbed.server import MissingProgramError
 
 SERVER = "certgrinder.example.test"
@@ -73,12 +73,12 @@ class Site:
     folder: Path
     more: dict[NetworkedHost, dict[str, Any]] = field(default_factory=dict)
 
-    def run(self, *words: str, playbook: str = "site.yml") -> Run:
+    def run(self, *words: str, playbook: str = "site.yml", by: Path = NEWEST) -> Run:
         """Run a playbook; with site.yml the one of the example that certifies host keys first."""
         keys = {"ssh_host_ca": str(self.folder / "ca"), "work": str(self.folder / "certificates")}
         first = [str(EXAMPLE / "host_certificates.yml")] if playbook == "site.yml" else []
         clients = {self.web: self.client_variables, **self.more}
-        return Controller(NEWEST).run(
+        return Controller(by).run(
             {self.one: self.server_variables, self.two: self.server_variables, **clients},
             *("--extra-vars", json.dumps(keys), *words, *first),
             playbook=FOLDER / playbook,
@@ -208,7 +208,7 @@ def names_of(certificate: x509.Certificate) -> list[str]:
 
 def test_check_of_an_empty_client_changes_nothing(site: Site) -> None:
     """It says what would be changed, and leaves no trace."""
-    run = site.run("--check", playbook="client.yml")
+    run = site.run("--check", playbook="client.yml", by=DEBIAN)
     assert run.returncode == 0, run.output
     changed = run.changed(site.web)
     assert {"Make the user", "Make the key that it logs in with"} <= set(changed)
