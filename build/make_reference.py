@@ -129,7 +129,7 @@ def _man_argument(argument: Argument) -> str:
 
 
 def _man_usage(argument: Argument) -> str:
-    """As it stands after a command: with the value of an option, in brackets if it can be left out."""
+    """How it stands after a command: an option with its value, in brackets if that may lack."""
     macro = _man_argument(argument)[1:]
     name, parameters = argument.names[-1], argument.parameters
     if not name.startswith("-") or parameters.get("action") == "store_true":
