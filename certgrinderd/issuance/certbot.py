@@ -286,10 +286,20 @@ def run_own(settings: Settings, words: Sequence[str]) -> str | int | None:
 
     Returns:
         What certbot's main function does: for sys.exit.
+
+    Raises:
+        IssuanceError: It could not do it.
+        ConfigurationError: Its folders are another user's, and we are root.
     """
     import signal
 
+    from acme.errors import Error as AcmeLibraryError
+    from certbot.errors import Error as CertbotError
     from certbot.main import main
+    from requests import RequestException
+
+    if settings.certbot_config_dir is not None:
+        files.require_own_side(settings.certbot_config_dir, named="certbot-config-dir")
 
     # Whoever called us by sudo must be able to read the chain; what is secret certbot keeps private
     # by itself.
@@ -302,4 +312,7 @@ def run_own(settings: Settings, words: Sequence[str]) -> str | int | None:
         os.environ["REQUESTS_CA_BUNDLE"] = settings.acme_ca_file
     subcommand, *rest = words or ["--help"]
     options = [] if subcommand.startswith("-") else account_options(settings)
-    return main([subcommand, *options, *rest])
+    try:
+        return main([subcommand, *options, *rest])
+    except (AcmeLibraryError, CertbotError, RequestException) as error:
+        raise IssuanceError(f"Certbot: {error}") from error

@@ -93,7 +93,7 @@ def require_own_side(folder: str, *, named: str) -> None:
     That user could not read it, and each request from then on would fail.
 
     Args:
-        folder: It need not be there.
+        folder: One that isn't there yet is taken for that of the user who has the one above it.
         named: The setting's name, for messages.
 
     Raises:
@@ -101,10 +101,11 @@ def require_own_side(folder: str, *, named: str) -> None:
     """
     if os.geteuid() != 0:
         return
-    try:
-        owner = os.stat(folder).st_uid  # noqa: PTH116 - as given
-    except (OSError, ValueError):
-        return
+    owner = 0
+    for place in (Path(folder), *Path(folder).parents):
+        with contextlib.suppress(OSError, ValueError):
+            owner = place.stat().st_uid
+            break
     if owner != 0:
         import pwd
 

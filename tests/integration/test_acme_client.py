@@ -247,6 +247,12 @@ def test_certbot_works_on_our_account(builtin: Service, named: Named) -> None:
     assert builtin.run("show", "acmeaccount").returncode == 4
     require_chain(get(builtin, request), request)
 
+    nowhere = ("--acme-server-url", "https://127.0.0.1:1/dir", "certbot")
+    failed = builtin.run(*nowhere, "register", "-n", "--agree-tos", "-m", "b@example.test")
+    assert failed.returncode == 4
+    assert b"ERROR Certbot: " in failed.stderr
+    assert b"unforeseen" not in failed.stderr
+
 
 @pytest.mark.parametrize("kind", ["rsa", "ecdsa"])
 def test_account_of_certbot_is_used(builtin: Service, named: Named, kind: str) -> None:

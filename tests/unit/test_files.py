@@ -272,8 +272,9 @@ def test_root_leaves_nothing_in_the_folder_of_a_user(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"n: .* belongs to nobody, and this is root: run"):
         require_own_side(str(tmp_path), named="n")
     os.chown(tmp_path, 54321, -1)
-    with pytest.raises(ConfigurationError, match="belongs to 54321"):
-        require_own_side(str(tmp_path), named="n")
+    for folder in (tmp_path, tmp_path / "nothing" / "below"):
+        with pytest.raises(ConfigurationError, match="belongs to 54321"):
+            require_own_side(str(folder), named="n")
 
 
 def test_folder_like_tmp_counts_for_what_is_not_there(tree: Path) -> None:
