@@ -30,10 +30,10 @@ def for_admin(configuration: Configuration) -> str:
 
 def for_client(settings: Settings, domainsets: Domainsets) -> str:
     """Return YAML for a client: no command line, no path, no secret."""
-    facts: dict[str, Value] = {
-        "version": __version__,
-        "acme-server-url": settings.acme_server_url,
-        "challenges": tuple(str(challenge) for challenge in challenges(settings)),
+    facts: dict[str, Value] = {"version": __version__, "acme-server-url": settings.acme_server_url}
+    if settings.acme_client_command is None:  # else the other side alone knows them
+        facts["challenges"] = tuple(str(challenge) for challenge in challenges(settings))
+    facts |= {
         "domainsets": tuple(",".join(sorted(map(str, names))) for names in domainsets.sets),
         "max-names": settings.max_names,
         "max-input-size": settings.max_input_size,
