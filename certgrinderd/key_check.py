@@ -47,6 +47,7 @@ def check_authorized_keys(settings: Settings, arguments: Mapping[str, Any]) -> s
     if effective is not None:
         found += [f"{paths[0]}: sshd: {each}" for each in sshd_settings.reasons(effective, line)]
     if in_place and account is not None:
+        found += reasons_in_shell(account)
         found += [f"{path}: {each}" for path in paths for each in _reasons_in_place(path, account)]
         if line is not None:
             found += [f"{paths[0]}: {each}" for each in _reasons_in_home(account)]
@@ -167,6 +168,16 @@ def _owner(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return f"user {uid}"
+
+
+def reasons_in_shell(account: pwd.struct_passwd) -> Iterator[str]:
+    """Tell why sshd could not run a forced command, which it does by the user's shell."""
+    shell = account.pw_shell or "/bin/sh"
+    if shell.endswith(("/nologin", "/false")) or not os.access(shell, os.X_OK):
+        yield (
+            f"the user {account.pw_name} has no real shell, by which sshd runs the forced command: "
+            f"usermod --shell /bin/sh {account.pw_name}"
+        )
 
 
 def _reasons_in_home(account: pwd.struct_passwd) -> Iterator[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from certgrinderd.errors import ConfigurationError
 from certgrinderd.installation import layout, receipt
 from certgrinderd.installation.model import Found, Host
+from certgrinderd.key_check import reasons_in_shell
 from certgrinderd.system import files
 
 _LARGEST_RECEIPT = 65536
@@ -67,13 +68,7 @@ def user_findings() -> list[str]:
     found = []
     if account.pw_uid == 0:
         found.append(f"the user {layout.USER} is root")
-    if account.pw_shell.endswith(("/nologin", "/false")) or not os.access(
-        account.pw_shell or "/bin/sh", os.X_OK
-    ):
-        found.append(
-            f"the user {layout.USER} has no real shell, by which sshd runs the forced command: "
-            f"usermod --shell /bin/sh {layout.USER}"
-        )
+    found += reasons_in_shell(account)
     if account.pw_dir != layout.HOME:
         found.append(
             f"the home of the user {layout.USER} is {account.pw_dir}, and not {layout.HOME}: "

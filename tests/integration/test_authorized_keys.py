@@ -388,6 +388,11 @@ def test_without_a_file_the_one_that_sshd_reads_is_checked(server: Host) -> None
     """Which is how a drop-in that is not in force is found; whoever can't ask must name one."""
     server.write(DROP_IN, GOOD_DROP_IN)
     assert check(server, "--user", "certgrinderd") == (0, f"INFO {KEYS}: all well with 1 client")
+    server.check(["usermod", "--shell", "/usr/sbin/nologin", "certgrinderd"])
+    status, log = check(server)
+    assert status == 2
+    assert "ERROR the user certgrinderd has no real shell" in log
+    server.check(["usermod", "--shell", "/bin/sh", "certgrinderd"])
     server.write(DROP_IN, f"{GOOD_DROP_IN}AuthorizedKeysFile .ssh/authorized_keys %h/two\n")
     status, log = check(server, "--user", "certgrinderd")
     assert status == 2
