@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -193,11 +194,28 @@ def test_server_that_does_not_start_shows_its_log(nginx: Nginx) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's part exists on Linux only")
 def test_servers_end_when_the_tests_are_killed() -> None:
     """Nothing listens any more after a SIGKILL of the process that started a server."""
+    require_end("nginx import Nginx", "server.port", lambda port: is_listening(int(port)))
+
+
+@pytest.mark.usefixtures("host")
+def test_hosts_end_when_the_tests_are_killed() -> None:
+    """Nor does anything run in a host: all of it ends with its process 1."""
+    require_end("host import Host", "server._init()", lambda init: Path("/proc", init).exists())
+
+
+def require_end(imported: str, shown: str, is_alive: Callable[[str], bool]) -> None:
+    """Start a server from tests of its own, kill these, and require that it ends.
+
+    Args:
+        imported: Which server.
+        shown: An expression with its name, `server`, for what to ask.
+        is_alive: Asked with what that is.
+    """
     script = (
         "import time\n"
-        "from tests.testbed.nginx import Nginx\n"
-        "with Nginx() as nginx:\n"
-        "    print(nginx.port, nginx.directory, flush=True)\n"
+        f"from tests.testbed.{imported} as Made\n"
+        "with Made() as server:\n"
+        f"    print({shown}, server.directory, flush=True)\n"
         "    time.sleep(60)\n"
     )
     with subprocess.Popen(
@@ -208,11 +226,11 @@ def test_servers_end_when_the_tests_are_killed() -> None:
         text=True,
     ) as tests:
         assert tests.stdout is not None
-        port, directory = tests.stdout.readline().split()
-        assert is_listening(int(port))
+        answer, directory = tests.stdout.readline().split()
+        assert is_alive(answer)
         tests.kill()
     try:
-        wait_until(lambda: not is_listening(int(port)), timeout=10, what="nginx ends")
+        wait_until(lambda: not is_alive(answer), timeout=10, what="the server ends")
     finally:
         shutil.rmtree(directory)
 

@@ -50,6 +50,8 @@ class Host(Server):
     """
 
     program_name = "unshare"
+    # SIGTERM is ignored by an unshare that waits for process 1.
+    death_signal = "KILL"
     name = "throw-away"
     namespaces: tuple[str, ...] = ("mount", "pid", "uts", "ipc")
     # Lines of sh: for root outside of the new root, and for process 1 in it.

@@ -92,10 +92,10 @@ def wait_until(answers: Callable[[], object], *, timeout: float, what: str) -> N
         time.sleep(0.02)
 
 
-def _ends_with_us() -> list[str]:
+def _ends_with_us(signal_name: str) -> list[str]:
     """The words before a command that let the kernel end it when the tests are killed (Linux)."""
     setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
+    return [setpriv, "--pdeathsig", signal_name, "--"] if setpriv else []
 
 
 class Server(abc.ABC):
@@ -104,10 +104,12 @@ class Server(abc.ABC):
     Attributes:
         directory: The server's own folder, removed at the end.
         program: The absolute path of the server program.
+        death_signal: What ends it when the tests are killed.
     """
 
     program_name: str
     start_timeout = 20.0
+    death_signal = "TERM"
 
     def __init__(self) -> None:
         """Find the program and make the folder; nothing runs yet.
@@ -145,7 +147,7 @@ class Server(abc.ABC):
         """
         with self._log_path.open("ab") as log:
             self._process = process = subprocess.Popen(
-                [*_ends_with_us(), *self.command()],
+                [*_ends_with_us(self.death_signal), *self.command()],
                 cwd=self.directory,
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
