@@ -1,4 +1,4 @@
-"""From empty hosts to certificates by one run of ansible/site.yml: two servers, one client."""
+"""From empty hosts to certificates by one run of ansible/site.yml; then a second server."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from tests.testbed.server import MissingProgramError
 
 SERVER = "certgrinder.example.test"
 NAMES = ["site.example.test", "www.site.example.test"]
+ALONE = "alone.site.example.test"
 SAME = "same.site.example.test"
 CERTIFICATES = "/var/lib/certgrinder/certificates"
 KEY = "/etc/certgrinder/id_ed25519"
@@ -37,6 +38,13 @@ KEYS = "/etc/certgrinderd/authorized_keys"
 VERSION = "0.21.1"
 EXAMPLE = FOLDER / "examples/scale-out"
 CLIENTS = 16
+# Of the client's variables those that come from the test bed: its hosts reach no index of packages,
+# and have no nginx to reload.
+OFFLINE = (
+    "certgrinder_install_packages",
+    "certgrinder_pip_extra_args",
+    "certgrinder_reload_commands",
+)
 
 
 @pytest.fixture(scope="session")
@@ -86,6 +94,26 @@ class Site:
             timeout=1200,
         )
 
+    def run_one(self, *words: str) -> Run:
+        """Run site.yml for the first server and the client, by the inventory in the README."""
+        text = (FOLDER / "README.md").read_text(encoding="utf-8")
+        (block,) = re.findall(r"^```yaml\n(all:\n.*?)^```$", text, re.MULTILINE | re.DOTALL)
+        ours = {"example.com": NAMES[0], "example.net": ALONE, "example.org": "example.test"}
+        for theirs, name in ours.items():
+            block = block.replace(theirs, name)
+        groups = yaml.safe_load(block)["all"]["children"]
+        clients = groups["certgrinder_clients"]
+        (own,) = clients["hosts"].values()
+        assert len(groups["certgrinderd"]["hosts"]) == 1
+        more = {name: self.client_variables[name] for name in OFFLINE}
+        return Controller(NEWEST).run(
+            {self.one: self.server_variables, self.web: {**clients["vars"], **own, **more}},
+            *words,
+            playbook=FOLDER / "site.yml",
+            groups={"certgrinderd": [self.one], "certgrinder_clients": [self.web]},
+            timeout=1200,
+        )
+
     def key(self) -> ec.EllipticCurvePrivateKey:
         """The key on the client's disk."""
         key = self.web.check(["cat", f"{CERTIFICATES}/{NAMES[0]}-keypair.ecdsa.key"]).encode()
@@ -120,6 +148,16 @@ class Site:
         assert (done.returncode, done.stdout) == (0, b"")
         return done.stderr.decode()
 
+    def add_address(self, server: NetworkedHost) -> None:
+        """Give the name of the servers one more address, for the client."""
+        line = f"{server.address} {SERVER}\n".encode()
+        self.web.check(["sh", "-c", "cat >>/etc/hosts"], stdin=line)
+
+    def knows(self, server: NetworkedHost) -> bool:
+        """Whether a server lets the client's key in."""
+        keys = server.check(["cat", "/etc/certgrinderd/authorized_keys"])
+        return self.web.check(["cat", f"{KEY}.pub"]).split()[1] in keys
+
     def is_there(self, path: str) -> bool:
         """Whether the client's machine has this file."""
         return self.web.run(["test", "-e", path]).returncode == 0
@@ -148,7 +186,7 @@ def site(  # noqa: PLR0917 - the parts of the test bed
     example = yaml.safe_load((EXAMPLE / "inventory.yml").read_text(encoding="utf-8"))
     example_variables = example["all"]["children"]["certgrinderd"]["vars"]
     own = [f"client{number}.site.example.test" for number in range(CLIENTS)]
-    network_named.delegate(*NAMES, SAME, *own)
+    network_named.delegate(*NAMES, ALONE, SAME, *own)
     server_variables = {
         **example_variables,
         "certgrinderd_program_file": str(pyz),
@@ -192,9 +230,9 @@ def site(  # noqa: PLR0917 - the parts of the test bed
     with one, two, web:
         for path in wheels.glob("*.whl"):
             web.write(f"/root/wheels/{path.name}", path.read_bytes())
-        lines = f"{one.address} {SERVER}\n{two.address} {SERVER}\n".encode()
-        web.check(["sh", "-c", "cat >>/etc/hosts"], stdin=lines)
-        yield Site(one, two, web, server_variables, client_variables, folder)
+        made = Site(one, two, web, server_variables, client_variables, folder)
+        made.add_address(one)
+        yield made
 
 
 def names_of(certificate: x509.Certificate) -> list[str]:
@@ -219,18 +257,21 @@ def test_check_of_an_empty_client_changes_nothing(site: Site) -> None:
 
 
 def test_one_run_ends_with_a_certificate(site: Site, network_pebble: Pebble) -> None:
-    """The client's key was made on it and is known to the servers; the certificate is there."""
-    run = site.run()
+    """Of two empty hosts one gets in with a key that it made, and trusts the other one's alone."""
+    run = site.run_one()
     assert run.returncode == 0, run.output
     leaf, issuer = site.chain()
     assert names_of(leaf) == sorted(NAMES)
     leaf.verify_directly_issued_by(issuer)
     root = x509.load_pem_x509_certificate(network_pebble.root().encode())
     issuer.verify_directly_issued_by(root)
-    public_key = site.web.check(["cat", f"{KEY}.pub"])
-    for server in (site.one, site.two):
-        keys = server.check(["cat", KEYS])
-        assert public_key.split()[1] in keys
+    assert site.is_there(f"{CERTIFICATES}/{ALONE}-chain.ecdsa.crt")
+    assert site.knows(site.one)
+    known = site.web.check(["grep", "-v", "^#", "/etc/certgrinder/known_hosts"])
+    own = site.one.check(["sh", "-c", "cat /etc/ssh/ssh_host_*_key.pub"])
+    assert {tuple(line.split()) for line in known.splitlines()} == {
+        (SERVER, *line.split()[:2]) for line in own.splitlines()
+    }
     key_files = (
         KEY,
         CERTIFICATES,
@@ -256,13 +297,32 @@ def test_one_run_ends_with_a_certificate(site: Site, network_pebble: Pebble) -> 
 
 
 def test_second_run_changes_nothing(site: Site) -> None:
-    """On no host; the client's certificate stays as it is."""
+    """On neither host; the client's certificate stays as it is."""
     before = site.chain()
-    run = site.run()
+    run = site.run_one()
     assert run.returncode == 0, run.output
-    for host in (site.one, site.two, site.web):
+    for host in (site.one, site.web):
         assert run.changed(host) == []
     assert site.chain() == before
+
+
+def test_server_more(site: Site) -> None:
+    """One run makes it, lets the clients in, and gives them an SSH CA to know it by."""
+    before = site.chain()
+    site.add_address(site.two)
+    run = site.run()
+    assert run.returncode == 0, run.output
+    assert site.knows(site.one)
+    assert site.knows(site.two)
+    known = site.web.check(["grep", "-v", "^#", "/etc/certgrinder/known_hosts"])
+    (line,) = known.splitlines()
+    assert line.startswith(f"@cert-authority {SERVER} ssh-ed25519 ")
+    assert site.chain() == before
+    for words in (["account.yml"], ["client.yml", "--check"]):
+        run = site.run(*words[1:], playbook=words[0])
+        assert run.returncode == 0, run.output
+        for host in (site.one, site.two, site.web):
+            assert run.changed(host) == []
 
 
 def test_cron_renews(site: Site) -> None:
