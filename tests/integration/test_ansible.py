@@ -22,12 +22,14 @@ from tests.testbed.named import Named
 from tests.testbed.network import Network, NetworkedHost
 from tests.testbed.pebble import Pebble
 from tests.testbed.playbook import DEBIAN, NEWEST, Controller, Run, lying_python
-from tests.testbed.server import MissingProgramError
+from tests.testbed.server import MissingProgramError, wait_until
+from tests.testbed.ways_on import GREETING, SSHD, Login
 
 PROGRAM = "/usr/local/bin/certgrinderd.pyz"
 FOLDER = "/etc/certgrinderd"
 KEYS = f"{FOLDER}/authorized_keys"
 ACCOUNT = "/var/lib/certgrinderd-acme"
+SUDOERS = "/etc/sudoers.d/certgrinderd"
 DROP_IN = "/etc/ssh/sshd_config.d/00-certgrinderd.conf"
 MADE = (FOLDER, ACCOUNT, "/usr/local/lib/certgrinderd", "/var/lib/certgrinderd", PROGRAM)
 # Stands for Debian's, which would have to be installed: the one inside the program.
@@ -143,7 +145,6 @@ class World:
     debian: Controller
     newest: Controller
     folder: Path
-    pyz: Path
     named: Named
     www: Key
     mail: Key
@@ -244,7 +245,6 @@ def world(
             controller(DEBIAN),
             controller(NEWEST),
             folder,
-            pyz,
             network_named,
             www,
             mail,
@@ -263,14 +263,15 @@ def world(
 
 def test_check_mode_on_an_empty_host(world: World) -> None:
     """It tells what would change, and changes nothing."""
-    first = world.first
-    before = first.listing()
-    run = succeeded(world.converge(first, by=world.debian, words="--check --diff"))
-    changed = run.changed(first.host)
-    assert "Install this version" in changed
-    assert "Write the keys of all clients" in changed
-    assert "Write the drop-in" in changed
-    assert first.listing() == before
+    servers = (world.first, world.second, world.third)
+    before = [server.listing() for server in servers]
+    run = succeeded(world.converge(*servers, by=world.debian, words="--check --diff"))
+    for server in servers:
+        changed = set(run.changed(server.host))
+        assert {"Install this version", "Write the keys of all clients"} <= changed
+        sshd = "block for all users" if server is world.second else "drop-in"
+        assert f"Write the {sshd}" in changed
+    assert [server.listing() for server in servers] == before
 
 
 @pytest.fixture(scope="module")
@@ -312,6 +313,54 @@ def test_empty_host_becomes_a_server(made: World) -> None:
     host.check([PROGRAM, "check", "authorized-keys", KEYS])
 
 
+def test_key_is_good_for_requests_only(made: World, tmp_path: Path) -> None:
+    """No way on, no terminal, no files, no names of its own; root of the same host has all that."""
+    first = made.first
+    root, www = Login(first.host), Login(first.host, "certgrinderd", made.www.file)
+    pong = (0, b"pong\n")
+    assert www.run("-W", SSHD) == (255, b"")
+    assert root.run("-W", SSHD)[1].startswith(GREETING)
+    for option in ("-L", "-D"):
+        assert GREETING not in www.heard_through(option)
+        assert GREETING in root.heard_through(option)
+    for place in ("0", "/tmp/forwarded"):  # noqa: S108 - on the host
+        back = ("-o", "ExitOnForwardFailure=yes", "-R", f"{place}:{SSHD}")
+        assert www.run(*back, words="ping") == (255, b"")
+        assert root.run(*back, words="true") == (0, b"")
+
+    # A terminal makes it \r\n; without the one that it insists on the client gives up.
+    assert www.run("-tt", words="ping") == (255, b"")
+    assert root.run("-tt", words="echo pong") == (0, b"pong\r\n")
+    for program in (["sftp"], ["scp"], ["scp", "-O"]):
+        assert not www.copy(program, "/etc/passwd", tmp_path / "passwd")
+        assert root.copy(program, "/etc/passwd", tmp_path / "passwd")
+    for words in ("", "id", "ping; id", "sh -c id"):
+        status, said = www.run(words=words)
+        assert status in {2, 3}
+        assert said == b""
+    wish = {"SetEnv": "CERTGRINDERD_DOMAINSETS=foreign.example.test"}
+    foreign = make_csr(["foreign.example.test"]).pem
+    refused = first.ask(made.www, "get certificate", stdin=foreign, **wish)
+    assert (refused.returncode, refused.stdout) == (3, b"")
+    assert www.run("-o", f"SetEnv={wish['SetEnv']}", words="ping") == pong
+
+
+def test_agent_of_a_client_is_not_taken(made: World) -> None:
+    """There is no way back to it while a request runs; root's own is there."""
+    host = made.first.host
+    root, www = Login(host), Login(host, "certgrinderd", made.www.file)
+    agent = {"ForwardAgent": "yes", "IdentityAgent": "SSH_AUTH_SOCK"}
+    command = ["ssh-agent", *www.command(words="get certificate", settings=agent)]
+    null = subprocess.DEVNULL
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=null, stderr=null) as asking:
+        request = ["pgrep", "-u", "certgrinderd", "-f", PROGRAM]
+        wait_until(lambda: host.run(request).stdout, timeout=30, what="the request begins")
+        assert host.check(["find", "/tmp", "-name", "agent.*"]) == ""  # noqa: S108 - on the host
+        asking.communicate()
+    command = ["ssh-agent", *root.command(words="find /tmp -name agent.*", settings=agent)]
+    assert b"/agent." in subprocess.run(command, capture_output=True, check=True).stdout
+
+
 def test_ceiling_is_the_union_of_the_clients(made: World) -> None:
     """Who takes the user over gets certificates for the clients' names only."""
     rule = f"sudo -n -u certgrinderd-acme {PROGRAM} acme-client --config-file {FOLDER}/acme.conf"
@@ -330,7 +379,7 @@ def test_one_user_and_a_web_server(made: World) -> None:
     """No sudo, no drop-ins, no environment=, HTTP-01; and systemd is there but doesn't run."""
     second = made.second
     second.certificate(made.www, "web.example.test")
-    assert not second.is_there("/etc/sudoers.d/certgrinderd")
+    assert not second.is_there(SUDOERS)
     text = second.host.check(["cat", "/etc/ssh/sshd_config"])
     assert text.startswith("# BEGIN certgrinderd, for all users\nMaxStartups 100:30:200\n")
     assert text.rstrip().endswith("# END certgrinderd, for its user")
@@ -349,7 +398,13 @@ def test_certbot_of_root(made: World) -> None:
     assert b"password is required" in refused.stderr
 
 
-def test_second_run_changes_nothing(made: World) -> None:
+@pytest.fixture(scope="module")
+def newer(pyz: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another version of the program."""
+    return another_build(pyz, tmp_path_factory.mktemp("newer") / "newer.pyz", whole=True)
+
+
+def test_second_run_changes_nothing(made: World, newer: Path) -> None:
     """Of any of them, and the check says so too.
 
     Neither on one that was taken over, and wants other files of the controller.
@@ -362,8 +417,20 @@ def test_second_run_changes_nothing(made: World) -> None:
         assert run.changed(server.host) == []
         assert run.counts(server.host)["changed"] == 0
     assert not third.is_there(f"{FOLDER}/hooks/hosts")
-    run = succeeded(made.converge(made.first, by=made.debian, words="--check"))
-    assert run.counts(made.first.host)["changed"] == 0
+    # With another version the check says that, and no more.
+    target = ["readlink", PROGRAM]
+    before = made.first.host.check(target)
+    upgraded = Server(
+        made.first.host, {**made.first.variables, "certgrinderd_program_file": str(newer)}
+    )
+    run = succeeded(made.converge(upgraded, made.second, made.third, words="--check --diff"))
+    assert run.changed(made.second.host) == run.changed(made.third.host) == []
+    assert run.changed(made.first.host) == [
+        "Install this version",
+        "Keep the version before",
+        "Switch to this version",
+    ]
+    assert made.first.host.check(target) == before
 
 
 def test_client_comes_and_goes(made: World) -> None:
@@ -491,10 +558,9 @@ def test_settings_that_do_not_count_are_taken_back(made: World) -> None:
     host.check([PROGRAM, "check", "authorized-keys", KEYS])
 
 
-def test_upgrade_and_rollback_lose_no_request(made: World, tmp_path: Path) -> None:
+def test_upgrade_and_rollback_lose_no_request(made: World, newer: Path) -> None:
     """Requests come in all the time, while the program is another one and when it is back."""
     first = made.first
-    newer = another_build(made.pyz, tmp_path / "newer.pyz", whole=True)
     marks: list[bytes] = []
     target = ["readlink", PROGRAM]
     before = first.host.check(target)
@@ -553,14 +619,14 @@ def test_account_moves_to_another_server(made: World) -> None:
 
 def test_absent_removes_what_the_role_made(made: World) -> None:
     """And nothing else; the ACME account of the first stays, of the second it was not to."""
-    first, second = made.first, made.second
+    first, second, third = made.first, made.second, made.third
     first.host.write(f"{FOLDER}/mine", "of the admin\n")
     sshd_config = first.host.check(["cat", "/etc/ssh/sshd_config"])
-    for server in (first, second):
+    for server in (first, second, third):
         server.variables["certgrinderd_state"] = "absent"
     second.variables["certgrinderd_remove_account"] = True
-    succeeded(made.converge(first, second))
-    for server in (first, second):
+    succeeded(made.converge(first, second, third))
+    for server in (first, second, third):
         assert server.ask(made.www, "ping").returncode == 255
         assert server.host.run(["id", "certgrinderd"]).returncode == 1
         gone = [path for path in MADE if server.is_there(path)]
@@ -570,6 +636,9 @@ def test_absent_removes_what_the_role_made(made: World) -> None:
     assert "certgrinderd" not in second.host.check(["cat", "/etc/ssh/sshd_config"])
     kept = first.host.check(["find", ACCOUNT, "-name", "private_key.json", "-printf", "%u %m"])
     assert kept == "root 400"
+    assert not first.is_there(SUDOERS)
+    assert not third.is_there(SUDOERS)
+    assert third.is_there("/etc/letsencrypt/accounts")
 
 
 def test_collection_is_packed(tmp_path: Path) -> None:
