@@ -263,7 +263,11 @@ def world(
 
 def test_check_mode_on_an_empty_host(world: World) -> None:
     """It tells what would change, and changes nothing."""
-    servers = (world.first, world.second, world.third)
+    # Of Apache the tests have the program alone: its service is to come with the package.
+    web: dict[str, Any] = {"certgrinderd_web_server": "apache"}
+    web["certgrinderd_config"] = {**world.third.config, "web-root": "/var/www/acme"}
+    third = Server(world.third.host, {**world.third.variables, **web})
+    servers = (world.first, world.second, third)
     before = [server.listing() for server in servers]
     run = succeeded(world.converge(*servers, by=world.debian, words="--check --diff"))
     for server in servers:
@@ -271,6 +275,7 @@ def test_check_mode_on_an_empty_host(world: World) -> None:
         assert {"Install this version", "Write the keys of all clients"} <= changed
         sshd = "block for all users" if server is world.second else "drop-in"
         assert f"Write the {sshd}" in changed
+    assert "Write the site" in run.changed(third.host)
     assert [server.listing() for server in servers] == before
 
 
