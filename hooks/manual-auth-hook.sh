@@ -201,17 +201,23 @@ write_challenge_file() {
     # Made with the right mode from the start: no chmod that could follow somebody's symlink.
     umask 022
     [ -d "$folder" ] || reason=$(mkdir -p -- "$folder" 2>&1) || fail "WEBROOT: $reason"
-    trap 'rm -f -- "$temporary"' EXIT
-    trap 'exit 1' HUP INT TERM
     # noclobber opens with O_EXCL: in a folder that others write to, a name that is already
     # there is not ours.
     set -C
-    { printf '%s' "$CERTBOT_VALIDATION" >"$temporary"; } 2>/dev/null ||
-        fail "WEBROOT: cannot write in $folder"
-    set +C
-    # The CA sees the whole file or none.
+    if [ ! -e "$file" ] && [ ! -L "$file" ] && write_validation "$file"; then
+        return
+    fi
+    # Another order may have the same challenge: the CA sees the whole file at any time.
+    trap 'rm -f -- "$temporary"' EXIT
+    trap 'exit 1' HUP INT TERM
+    write_validation "$temporary" || fail "WEBROOT: cannot write in $folder"
     reason=$(mv -f -- "$temporary" "$file" 2>&1) || fail "WEBROOT: $reason"
     trap - EXIT
+}
+
+# write_validation FILE
+write_validation() {
+    { printf '%s' "$CERTBOT_VALIDATION" >"$1"; } 2>/dev/null
 }
 
 remove_challenge_file() {

@@ -114,8 +114,8 @@ def certonly_command(settings: Settings, challenge: Challenge, paths: Paths) -> 
         *_command(settings),
         *("certonly", "--non-interactive", "--agree-tos", "--manual"),
         *("--preferred-challenges", challenge.value),
-        *("--manual-auth-hook", hook_command(settings.auth_hook, named="auth-hook")),
-        *("--manual-cleanup-hook", hook_command(settings.cleanup_hook, named="cleanup-hook")),
+        *("--manual-auth-hook", _hook(settings.auth_hook, named="auth-hook")),
+        *("--manual-cleanup-hook", _hook(settings.cleanup_hook, named="cleanup-hook")),
         *("--csr", paths.csr, "--fullchain-path", paths.fullchain),
         *("--cert-path", paths.certificate, "--chain-path", paths.chain),
         *account_options(settings),
@@ -130,6 +130,15 @@ def certonly_command(settings: Settings, challenge: Challenge, paths: Paths) -> 
         # One word, so that no value can become an option of its own.
         command.append(f"--preferred-chain={settings.preferred_chain.replace('_', ' ')}")
     return command
+
+
+def _hook(command: str, *, named: str) -> str:
+    """Return the command line that certbot gives to sh."""
+    words = hook_command(command, named=named)
+    # certbot looks for the first word by itself, and does not know quotes.
+    if len(words[0].split()) != 1:
+        raise ConfigurationError(f"{named}: Certbot cannot run a hook with a blank: {words[0]!r}")
+    return shlex.join(words)
 
 
 def run(

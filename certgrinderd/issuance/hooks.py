@@ -68,8 +68,8 @@ def environment(
     return built
 
 
-def hook_command(command: str, *, named: str) -> str:
-    """Find a hook, and return the command line that certbot gives to sh.
+def hook_command(command: str, *, named: str) -> list[str]:
+    """Find a hook, and return its program and its arguments.
 
     A hook named by a relative path is looked for in the folder hooks/ next to the program, then
     among those that came inside the program, then, if it is a bare name, in PATH.
@@ -82,11 +82,7 @@ def hook_command(command: str, *, named: str) -> str:
         ConfigurationError: It isn't there, or can't be run.
     """
     program, *arguments = shlex.split(command)
-    words = [*_find(program, named=named), *arguments]
-    # certbot looks for the first word by itself, and does not know quotes.
-    if len(words[0].split()) != 1:
-        raise ConfigurationError(f"{named}: Certbot cannot run a hook with a blank: {words[0]!r}")
-    return shlex.join(words)
+    return [*_find(program, named=named), *arguments]
 
 
 def _find(program: str, *, named: str) -> list[str]:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from certgrinderd.config import Settings
 from certgrinderd.errors import HookFailed
@@ -72,7 +73,9 @@ def published(tasks: Sequence[Task], settings: Settings, patience: Patience) -> 
             _clean_up(cleanup, started, settings)
 
 
-def _clean_up(command: str, started: dict[Task, dict[str, str]], settings: Settings) -> None:
+def _clean_up(
+    command: Sequence[str], started: dict[Task, dict[str, str]], settings: Settings
+) -> None:
     patience = Patience(CLEANUP_SECONDS, for_client=False)
 
     def take_away(task: Task) -> None:
@@ -102,7 +105,12 @@ def _variables(task: Task, tasks: Sequence[Task], settings: Settings) -> dict[st
 
 
 def _run(
-    command: str, variables: dict[str, str], task: Task, *, named: str, patience: Patience
+    command: Sequence[str],
+    variables: dict[str, str],
+    task: Task,
+    *,
+    named: str,
+    patience: Patience,
 ) -> str:
     """Run a hook, log what it says on standard error, and return what it says on standard output.
 
@@ -118,7 +126,7 @@ def _run(
 
     try:
         process.run(
-            ["/bin/sh", "-c", command],
+            command,
             environment=variables,
             timeout=patience.seconds,  # the check knows what is left of them
             on_line=output,
@@ -133,8 +141,8 @@ def _run(
             "for everything"
         ) from error
     except process.ProgramFailed as error:
-        # It is sh that was run, and that is no news.
-        reason = str(error).removeprefix("sh ")
+        # Which program it is that was run is no news.
+        reason = str(error).removeprefix(f"{Path(command[0]).name} ")
         said = f": {errors[-1]}" if errors else ""
         raise HookFailed(f"the {named} for {task.domain} {reason}{said}") from error
     # An environment variable can't hold a NUL.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import selectors
 import signal
@@ -111,6 +112,9 @@ def _start(
                 umask=umask,
             )
         except (OSError, ValueError) as error:
+            if getattr(error, "errno", None) == errno.ENOEXEC:
+                # As execvp(3) does: a script without a first line "#!…" is one for sh.
+                return _start(["/bin/sh", *command], environment, umask=umask, stdin=stdin)
             reason = getattr(error, "strerror", None) or str(error)
             raise ProgramFailed(f"cannot run {command[0]}: {reason}") from error
 

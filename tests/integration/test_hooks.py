@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -508,18 +509,35 @@ def test_web_root_that_cannot_be_written_is_an_error(http: Hooks, nginx: Nginx) 
     assert [path.name for path in (nginx.webroot / WELL_KNOWN).iterdir()] == ["token"]
 
 
+@pytest.mark.parametrize("target", ["file", "nothing", "pipe"])
 def test_existing_symlink_is_replaced_not_followed(
-    http: Hooks, nginx: Nginx, tmp_path: Path
+    http: Hooks, nginx: Nginx, tmp_path: Path, target: str
 ) -> None:
     """A symlink of the token's name does not make the hook write somewhere else."""
     victim = tmp_path / "victim"
-    victim.write_text("untouched", encoding="ascii")
+    if target == "file":
+        victim.write_text("untouched", encoding="ascii")
+    elif target == "pipe":
+        os.mkfifo(victim)
     (nginx.webroot / WELL_KNOWN).mkdir(parents=True)
     (nginx.webroot / WELL_KNOWN / "token").symlink_to(victim)
 
     assert_done(http.auth())
-    assert victim.read_text(encoding="ascii") == "untouched"
+    if target == "file":
+        assert victim.read_text(encoding="ascii") == "untouched"
+    else:
+        assert victim.is_fifo() == (target == "pipe")
+        assert not victim.is_file()
     assert nginx.get(f"/{WELL_KNOWN}/token") == (200, b"token.thumb-print_1")
+
+
+def test_same_challenge_twice_at_once(http: Hooks, nginx: Nginx) -> None:
+    """Orders for one name may share a challenge: each hook succeeds, and the file is there."""
+    with ThreadPoolExecutor(8) as pool:
+        for answer in pool.map(lambda _: http.auth(), range(40)):
+            assert_done(answer)
+    assert nginx.get(f"/{WELL_KNOWN}/token") == (200, b"token.thumb-print_1")
+    assert [path.name for path in (nginx.webroot / WELL_KNOWN).iterdir()] == ["token"]
 
 
 def test_copied_hooks_work(http: Hooks, nginx: Nginx, tmp_path: Path) -> None:

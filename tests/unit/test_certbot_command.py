@@ -100,14 +100,15 @@ def test_unknown_challenge_is_an_error() -> None:
 def test_hook_next_to_the_program_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An installed hooks/ folder beats the hooks that came inside; arguments are kept."""
     monkeypatch.setattr(sys, "argv", [str(tmp_path / "certgrinderd.pyz")])
-    assert hook_command("manual-auth-hook.sh", named="x") == f"/bin/sh {HOOKS}/manual-auth-hook.sh"
+    shipped = ["/bin/sh", f"{HOOKS}/manual-auth-hook.sh"]
+    assert hook_command("manual-auth-hook.sh", named="x") == shipped
     (tmp_path / "hooks").mkdir()
     own = tmp_path / "hooks/manual-auth-hook.sh"
     own.write_text("#!/bin/sh\n")
     with pytest.raises(ConfigurationError, match="is not executable: chmod"):
         hook_command("manual-auth-hook.sh", named="x")
     own.chmod(0o755)
-    assert hook_command("manual-auth-hook.sh a 'b c'", named="x") == f"{own} a 'b c'"
+    assert hook_command("manual-auth-hook.sh a 'b c'", named="x") == [str(own), "a", "b c"]
 
 
 def test_program_is_found_behind_a_symlink(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,15 +119,17 @@ def test_program_is_found_behind_a_symlink(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "opt/certgrinderd.pyz").touch()
     (tmp_path / "link").symlink_to(tmp_path / "opt/certgrinderd.pyz")
     monkeypatch.setattr(sys, "argv", [str(tmp_path / "link")])
-    assert hook_command("own.sh", named="x") == str(hook)
+    assert hook_command("own.sh", named="x") == [str(hook)]
 
 
 def test_hook_by_absolute_path_or_in_the_path(tmp_path: Path) -> None:
     """An absolute path is taken as it is; a bare name may be a program in PATH."""
     hook = tmp_path / "hook"
     hook.touch(mode=0o755)
-    assert hook_command(str(hook), named="x") == str(hook)
-    assert hook_command("true --flag", named="x").endswith("/true --flag")
+    assert hook_command(str(hook), named="x") == [str(hook)]
+    program, argument = hook_command("true --flag", named="x")
+    assert program.endswith("/true")
+    assert argument == "--flag"
 
 
 @pytest.mark.parametrize(
@@ -149,8 +152,16 @@ def test_blank_in_a_path_is_an_error(tmp_path: Path) -> None:
     """Certbot can't run such a hook; better to say so than to see it fail."""
     hook = tmp_path / "a hook"
     hook.touch(mode=0o755)
-    with pytest.raises(ConfigurationError, match="with a blank"):
-        hook_command(f"'{hook}'", named="auth-hook")
+    with pytest.raises(ConfigurationError, match="auth-hook: Certbot cannot run"):
+        command(auth_hook=f"'{hook}'")
+
+
+def test_arguments_of_a_hook_are_quoted_for_sh(tmp_path: Path) -> None:
+    """Certbot hands the line to sh, which must see the words that were configured."""
+    hook = tmp_path / "hook"
+    hook.touch(mode=0o755)
+    words = command(auth_hook=f"{hook} 'b c;' $HOME")
+    assert words[words.index("--manual-auth-hook") + 1] == f"{hook} 'b c;' '$HOME'"
 
 
 def test_environment_is_built_up() -> None:

@@ -98,6 +98,16 @@ def test_program_that_can_not_be_started(heard: Heard, program: str) -> None:
         heard.run([program])
 
 
+def test_script_without_a_first_line_is_one_for_sh(heard: Heard, tmp_path: Path) -> None:
+    """What the kernel can't run by itself, sh does, as for execvp(3)."""
+    script = tmp_path / "script"
+    script.write_text('echo "$0 $1"; exit 3\n', encoding="ascii")
+    script.chmod(0o755)
+    with pytest.raises(ProgramFailed, match="script ended with exit status 3"):
+        heard.run([str(script), "a b"])
+    assert heard.out == [f"{script} a b"]
+
+
 def test_time_is_limited(heard: Heard) -> None:
     """What takes too long gets SIGTERM and may clean up."""
     script = "trap 'echo cleaned; exit 0' TERM; echo started; while :; do sleep 0.05; done"
