@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -33,12 +33,16 @@ _SLOW, _SLOW_RUNS = 10.0, 3
 
 @dataclass(frozen=True)
 class Figures:
-    """What one run took: seconds of wall and CPU time, KiB of its largest process."""
+    """What one run took: seconds of wall and CPU time, KiB of its largest process.
+
+    And the CPU seconds of the CA meanwhile, where nobody else asked it for anything.
+    """
 
     wall: float
     cpu: float
     memory: int
     ok: bool
+    ca: float = 0.0
 
 
 def measure(run: Run, out: Path) -> Figures:
@@ -84,7 +88,8 @@ def one_after_the_other(
         # Not always behind the same one.
         for peer in random.sample(again, len(again)):
             out = place.folder / f"{peer.folder.name}-{challenge}-{names}-{number}"
-            figures = measure(peer.run(place.csr(names), challenge, out), out)
+            run, before = peer.run(place.csr(names), challenge, out), place.ca_seconds()
+            figures = replace(measure(run, out), ca=place.ca_seconds() - before)
             found[peer.name].append(figures)
             sys.stderr.write(
                 f"{challenge} {names:3} names {peer.name:20} {figures.wall:7.3f} s "
@@ -117,6 +122,23 @@ def warm_up(place: World, competitors: list[Peer]) -> None:
     for peer in competitors:
         out = place.folder / f"{peer.folder.name}-warm-up"
         measure(peer.run(place.csr(1), "http-01", out), out)
+
+
+def _crowds(place: World, peer: Peer, clients: int, *, runs: int) -> list[dict[str, float]]:
+    """A crowd once, or again and again between runs of one client alone: machines change speed."""
+    if peer.name not in report.COMPARED:
+        return [all_at_once(place, peer, clients)]
+    found = []
+    for _ in range(runs):
+        before, crowd = _alone(place, peer), all_at_once(place, peer, clients)
+        found.append({**crowd, "alone": statistics.median(before + _alone(place, peer))})
+    return found
+
+
+def _alone(place: World, peer: Peer) -> list[float]:
+    """The CPU time of one client, three times."""
+    outs = [place.folder / f"{peer.folder.name}-alone-{n}" for n in range(3)]
+    return [measure(peer.run(place.csr(1), "http-01", out), out).cpu for out in outs]
 
 
 def all_at_once(place: World, peer: Peer, clients: int) -> dict[str, float]:
@@ -184,8 +206,9 @@ def main() -> None:
             if delay == 0:
                 for clients in (int(word) for word in options.crowds.split(",") if word):
                     for peer in found.peers:
-                        crowd = all_at_once(place, peer, min(clients, len(NAMES)))
-                        results["crowds"].append({"clients": clients, "peer": peer.name, **crowd})
+                        runs = _crowds(place, peer, min(clients, len(NAMES)), runs=options.runs)
+                        crowd = {"clients": clients, "peer": peer.name, "runs": runs}
+                        results["crowds"].append(crowd)
                     _save(results)
         shutil.rmtree(folder, ignore_errors=True)
     report.write(results)

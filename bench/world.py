@@ -1,4 +1,4 @@
-"""Where the clients compete: Pebble, BIND, and a CA that takes its time if it should."""
+"""Where the clients compete: Pebble, BIND, nginx, and a CA that takes its time if it should."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tests.testbed.csr import make_csr
 from tests.testbed.named import Named
+from tests.testbed.nginx import Nginx
 from tests.testbed.pebble import Pebble
 from tests.testbed.server import free_port
 
@@ -31,14 +32,23 @@ class World:
     Attributes:
         pebble: The CA.
         named: The name server, and its challenge zone.
-        webroot: What the web server serves.
+        nginx: The web server behind HTTP-01.
         folder: For everything that clients keep.
     """
 
     pebble: Pebble
     named: Named
-    webroot: Path
+    nginx: Nginx
     folder: Path
+
+    @property
+    def webroot(self) -> Path:
+        """The folder for HTTP-01."""
+        return self.nginx.webroot
+
+    def ca_seconds(self) -> float:
+        """The CPU time that the CA, and the web server that it asks, have used so far."""
+        return self.pebble.cpu_seconds() + self.nginx.cpu_seconds()
 
     def csr(self, names: int, *, first: int = 0) -> Path:
         """The CSR for so many names, made once."""
@@ -58,17 +68,19 @@ def world(folder: Path, *, delay: float) -> Iterator[World]:
     """
     with ExitStack() as stack:
         named = stack.enter_context(Named(NAMES))
-        webroot = folder / "webroot"
-        (webroot / ".well-known/acme-challenge").mkdir(parents=True)
-        http_port = stack.enter_context(_web_server(webroot, delay))
+        nginx = stack.enter_context(Nginx())
+        (nginx.webroot / ".well-known/acme-challenge").mkdir(parents=True)
+        web = stack.enter_context(_slow_web_server(nginx.webroot, delay)) if delay else nginx.port
         dns = stack.enter_context(_slow_dns(named.port, delay)) if delay else named.port
         env = {"PEBBLE_WFE_NONCEREJECT": "0", "PEBBLE_AUTHZREUSE": "0"}
-        pebble = Pebble(dns_server=f"127.0.0.1:{dns}", http_port=http_port, env=env)
-        yield World(stack.enter_context(pebble), named, webroot, folder)
+        pebble = Pebble(dns_server=f"127.0.0.1:{dns}", http_port=web, env=env)
+        yield World(stack.enter_context(pebble), named, nginx, folder)
 
 
 @contextmanager
-def _web_server(webroot: Path, delay: float) -> Iterator[int]:
+def _slow_web_server(webroot: Path, delay: float) -> Iterator[int]:
+    """A web server that answers late; nginx can't."""
+
     class Handler(http.server.SimpleHTTPRequestHandler):
         def do_GET(self) -> None:
             time.sleep(delay)

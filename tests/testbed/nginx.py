@@ -18,7 +18,7 @@ daemon off;
 worker_processes 1;
 pid nginx.pid;
 error_log stderr notice;
-events {{ worker_connections 256; }}
+events {{ worker_connections 1024; }}
 http {{
     access_log {directory}/access.log combined;
     client_body_temp_path temporary;
