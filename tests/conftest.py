@@ -39,18 +39,22 @@ def _is_current(pyz: Path) -> bool:
 
 
 @pytest.fixture(scope="session")
-def pyz(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pyz_as_built() -> Path:
     """The program as people install it, built from this checkout if it isn't up to date.
 
-    CERTGRINDERD_PYZ names a finished one that is to be tested instead, and CERTGRINDERD_PYTHON the
-    Python that it is to be run by, in place of the python3 in PATH.
+    CERTGRINDERD_PYZ names a finished one that is to be tested instead.
     """
-    made = Path(os.environ.get("CERTGRINDERD_PYZ") or _built()).resolve(strict=True)
+    return Path(os.environ.get("CERTGRINDERD_PYZ") or _built()).resolve(strict=True)
+
+
+@pytest.fixture(scope="session")
+def pyz(pyz_as_built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, run by the Python that CERTGRINDERD_PYTHON names in place of the one in PATH."""
     python = os.environ.get("CERTGRINDERD_PYTHON")
     if not python:
-        return made
+        return pyz_as_built
     folder = tmp_path_factory.mktemp("bin")
-    return for_python(made, Path(python).resolve(strict=True), folder / "certgrinderd.pyz")
+    return for_python(pyz_as_built, Path(python).resolve(strict=True), folder / "certgrinderd.pyz")
 
 
 def _built() -> Path:

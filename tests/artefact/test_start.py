@@ -75,8 +75,11 @@ def cache(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("python", PYTHONS, ids=str)
-def test_each_python_runs_it_or_is_told_why_not(pyz: Path, cache: Path, python: Path) -> None:
+def test_each_python_runs_it_or_is_told_why_not(
+    pyz_as_built: Path, cache: Path, python: Path
+) -> None:
     """CPython 3.10 to 3.14 run the same file, any other one gets a line."""
+    pyz = pyz_as_built
     if not is_supported(PYTHONS[python]):
         done = start(pyz, "ping", cache=cache, python=python)
         assert_refused(done, r"certgrinderd\.pyz needs CPython 3\.10, .*3\.14, and this is .*")
@@ -298,8 +301,9 @@ def test_replaced_while_it_runs(pyz: Path, cache: Path) -> None:
     assert re.fullmatch(rf"{LOG_LINE}.*\n", errors.decode())
 
 
-def test_replaced_after_the_shell_has_read_it(pyz: Path, cache: Path) -> None:
+def test_replaced_after_the_shell_has_read_it(pyz_as_built: Path, cache: Path) -> None:
     """Replaced while Python starts, it answers as the new file; a broken one is found still."""
+    pyz = pyz_as_built
     copy = copied(pyz, cache.parent / "certgrinderd.pyz")
     new = another_build(pyz, cache.parent / "new")
     assert_pong(start(copy, "ping", cache=cache))
