@@ -510,6 +510,8 @@ def test_variable_that_is_not_what_it_should_be(made: World) -> None:
         "text": ("certgrinderd_clients", "www", "option 'certgrinderd_clients' is of type str"),
         "flat": ("certgrinderd_extra_domainsets", ["a.example"], "select('string')"),
         "secret": ("certgrinderd_config", {"eab-hmac-key": "x"}, "certgrinderd_secrets"),
+        "proof": ("certgrinderd_config", {"acme-email": "x@example.test"}, "needs acme-zone"),
+        "site": ("certgrinderd_web_server", "nginx", "or web-root"),
     }
     # One server under several names: so they are looked at in one run.
     given = {
