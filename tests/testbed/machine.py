@@ -63,10 +63,10 @@ class Machine:
         )
 
     def popen(self, *words: str) -> subprocess.Popen[bytes]:
-        """Start the script."""
+        """Start the script. It hears SIGHUP, which no shell can trap where nohup ignores it."""
         pipe = subprocess.PIPE
         return subprocess.Popen(
-            self.command(*words),
+            [find_program("env"), "--default-signal=HUP", *self.command(*words)],
             stdin=subprocess.DEVNULL,
             env=self.environment(),
             stdout=pipe,
