@@ -73,10 +73,9 @@ def _rows(
 def _table(results: Mapping[str, Any], delay: int, challenge: str, names: int) -> str:
     rows = _rows(results, delay, challenge, names)
     late = f", each validation {delay} ms late" if delay else ""
-    lines = [f"## {challenge.upper()}, {names} name{'s' if names > 1 else ''}{late}", ""]
-    if "measured" in rows[0]:
-        lines += [f"Measured before the others: {rows[0]['measured']}.", ""]
-    lines += [
+    lines = [
+        f"## {challenge.upper()}, {names} name{'s' if names > 1 else ''}{late}",
+        "",
         "| client | wall, s | CPU, s | memory, MiB | served |",
         "| --- | ---: | ---: | ---: | ---: |",
     ]
