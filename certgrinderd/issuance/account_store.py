@@ -82,7 +82,12 @@ def find(folder: Path) -> Account | None:
         ConfigurationError: There are several, or one that can't be read.
     """
     try:
-        candidates = sorted(path for path in folder.iterdir() if (path / _URL).is_file())
+        candidates = sorted(
+            path
+            for path in folder.iterdir()
+            # A hidden one is in the making (see save), or was when its process was killed.
+            if not path.name.startswith(".") and (path / _URL).is_file()
+        )
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -118,7 +123,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def save(folder: Path, key: AccountKey, url: str) -> Account:
-    """Store a new account; others see the whole of it or nothing.
+    """Store a new account; others see the whole of it or nothing. Only one may do it at a time.
 
     Args:
         folder: For the CA; made if it isn't there.
@@ -136,6 +141,8 @@ def save(folder: Path, key: AccountKey, url: str) -> Account:
     meta = {"creation_dt": f"{now:%Y-%m-%dT%H:%M:%SZ}", "creation_host": socket.gethostname()}
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for leftover in folder.glob(f".{'[0-9a-f]' * 32}.*"):
+            shutil.rmtree(leftover, ignore_errors=True)  # of a process that was killed
         with _new_folder(folder / f".{name}.{os.getpid()}") as new:
             for file, content in ((_KEY, key.to_jwk()), (_URL, _regr(url)), (_META, meta)):
                 files.write_private(new / file, json.dumps(content).encode("ascii"))

@@ -11,6 +11,9 @@ from pathlib import Path
 from certgrinderd.errors import CertgrinderdError, ConfigurationError, Temporary, UsageError
 from certgrinderd.onefile import unpacking
 
+_ENTER = 0o555
+_WRITE_BY_OTHERS = 0o022
+
 
 def require_unpacked() -> Path:
     """Return the folder that this program runs from.
@@ -26,11 +29,7 @@ def require_unpacked() -> Path:
 
 def describe(entry: Path) -> str:
     """Return lines about the builds that are unpacked beside the one in use."""
-    others = [
-        f"{other}\n"
-        for other in sorted(entry.parent.iterdir())
-        if other != entry and other.is_dir() and not other.name.startswith(".")
-    ]
+    others = [f"{other}\n" for other in unpacking.builds(entry.parent) if other != entry]
     return "".join([f"{entry}  # in use\n", *others])
 
 
@@ -45,12 +44,12 @@ def prepare(entry: Path, folder: Path) -> str:
         A line that says where it is.
 
     Raises:
-        ConfigurationError: It can't be written there.
+        ConfigurationError: It can't be written there, or is no place for that.
         Temporary: Another process is at it, or the disk is full.
     """
     target = folder.resolve() / entry.name
     try:
-        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _make(folder)
         with unpacking.locked(folder):
             if target.is_dir():
                 _finish(target, target)
@@ -59,10 +58,31 @@ def prepare(entry: Path, folder: Path) -> str:
                     ignore = shutil.ignore_patterns("__pycache__")
                     shutil.copytree(entry, unfinished, dirs_exist_ok=True, ignore=ignore)
                     _finish(unfinished, target)
-        folder.chmod(0o755)
     except OSError as error:
         raise _foreseen(error, folder) from error
     return f"{target}\n"
+
+
+def _make(folder: Path) -> None:
+    """Make a folder that all can enter and nobody else can write to, or require that it is one."""
+    before = os.umask(0o022)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    finally:
+        os.umask(before)
+    mode = folder.stat().st_mode
+    if mode & _WRITE_BY_OTHERS:
+        raise ConfigurationError(
+            f"cache: others can write to {folder}, and so change what all users run: name another"
+        )
+    if mode & _ENTER == _ENTER:
+        return
+    if unpacking.has_other_things(folder):
+        raise ConfigurationError(
+            f"cache: not all users can enter {folder}, and it holds other things than unpacked "
+            f"builds: chmod go+rx {folder}, or name another"
+        )
+    folder.chmod(0o755)
 
 
 def clean(entry: Path) -> str:

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import sys
 import time
@@ -23,7 +24,10 @@ _PATIENCE_SECONDS = 60
 KEPT_SECONDS = 30 * 86400
 # A name that no build has; what bears it is in the making or in removal, and nobody's in the end.
 _UNFINISHED = ".unfinished-"
+_LOCK = "lock"
 _FOR_OTHERS = 0o077
+# What build/start.py names them. The folder may be any that the admin named, with anything in it.
+_BUILD = re.compile(r"[0-9a-f]{16}-cpython-[0-9]+-[A-Za-z0-9_.-]+")
 
 
 def unpack(archive: zipfile.ZipFile, manifest: str, folder: str, name: str) -> None:
@@ -55,7 +59,7 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         OSError: It can't be locked; ETIMEDOUT when others held the lock for too long.
     """
-    path = folder / "lock"
+    path = folder / _LOCK
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o600)
     try:
@@ -108,10 +112,27 @@ def remove_unused(folder: Path, *, keep: str, older_than_seconds: float) -> list
     """
     return [
         entry.name
-        for entry in sorted(folder.iterdir())
-        if entry.name != keep and not entry.name.startswith(".") and not entry.is_symlink()
-        if _remove_if_unused(entry, older_than_seconds)
+        for entry in builds(folder)
+        if entry.name != keep and _remove_if_unused(entry, older_than_seconds)
     ]
+
+
+def builds(folder: Path) -> list[Path]:
+    """Return the unpacked builds in a folder, and nothing else that is there."""
+    return [
+        entry
+        for entry in sorted(folder.iterdir())
+        if _BUILD.fullmatch(entry.name) and entry.is_dir() and not entry.is_symlink()
+    ]
+
+
+def has_other_things(folder: Path) -> bool:
+    """Tell whether there is anything in a folder that this module did not put there."""
+    ours = {_LOCK, *(entry.name for entry in builds(folder))}
+    return any(
+        entry.name not in ours and not entry.name.startswith(_UNFINISHED)
+        for entry in folder.iterdir()
+    )
 
 
 def _remove_if_unused(entry: Path, older_than_seconds: float) -> bool:

@@ -168,27 +168,55 @@ def test_old_builds_go_when_nobody_runs_them(fresh: Host) -> None:
     """`cache --clean` takes other builds away, but none that a process runs from."""
     assert_pong(fresh.run([PYZ, "ping"]))
     (name,) = (name for name in unpacked(fresh, SYSTEM_CACHE) if name != "lock")
-    for other in ("idle", "busy"):
+    idle, busy = (number * 16 + name[16:] for number in "01")
+    for other in (idle, busy, "not-ours"):
         fresh.check(["cp", "-a", f"{SYSTEM_CACHE}/{name}", f"{SYSTEM_CACHE}/{other}"])
-    with fresh.popen(["flock", "-s", f"{SYSTEM_CACHE}/busy", "sh", "-c", "echo; cat"]) as running:
+    with fresh.popen(["flock", "-s", f"{SYSTEM_CACHE}/{busy}", "sh", "-c", "echo; cat"]) as running:
         assert running.stdout
         running.stdout.readline()
-        assert fresh.check([PYZ, "cache", "--clean"]) == f"removed {SYSTEM_CACHE}/idle\n"
-        assert set(unpacked(fresh, SYSTEM_CACHE)) == {name, "busy", "lock"}
+        assert fresh.check([PYZ, "cache", "--clean"]) == f"removed {SYSTEM_CACHE}/{idle}\n"
+        assert set(unpacked(fresh, SYSTEM_CACHE)) == {name, busy, "not-ours", "lock"}
         running.communicate(timeout=30)
-    assert fresh.check([PYZ, "cache", "--clean"]) == f"removed {SYSTEM_CACHE}/busy\n"
+    assert "not-ours" not in fresh.check([PYZ, "cache"])
+    assert fresh.check([PYZ, "cache", "--clean"]) == f"removed {SYSTEM_CACHE}/{busy}\n"
 
 
 @pytest.mark.parametrize("age", ["29 days", "31 days"])
 def test_builds_of_last_month_go_by_themselves(fresh: Host, age: str) -> None:
     """When a new build is unpacked, private ones older than 30 days go; prepared ones stay."""
-    for name, mode in (("own", "700"), ("prepared", "755")):
+    own, prepared = (number * 16 + "-cpython-311-x86_64-linux-gnu" for number in "01")
+    for name, mode in ((own, "700"), (prepared, "755"), ("not-ours", "700")):
         fresh.check(["install", "-d", "-m", mode, f"{SYSTEM_CACHE}/{name}"])
         fresh.check(["touch", "-d", f"{age} ago", f"{SYSTEM_CACHE}/{name}"])
     fresh.check(["chmod", "700", SYSTEM_CACHE])
     assert_pong(fresh.run([PYZ, "ping"]))
-    assert ("own" in unpacked(fresh, SYSTEM_CACHE)) == (age == "29 days")
-    assert "prepared" in unpacked(fresh, SYSTEM_CACHE)
+    assert (own in unpacked(fresh, SYSTEM_CACHE)) == (age == "29 days")
+    assert {prepared, "not-ours"} <= set(unpacked(fresh, SYSTEM_CACHE))
+
+
+@pytest.mark.parametrize(
+    ("mode", "content", "words"),
+    [
+        ("1777", "", "others can write to"),
+        ("700", "photos", "holds other things"),
+        ("700", "", None),
+        ("755", "photos", None),
+    ],
+)
+def test_prepare_opens_no_folder_of_other_things(
+    fresh: Host, mode: str, content: str, words: str | None
+) -> None:
+    """Root's own folder stays as it is; one that holds nothing else is opened for all."""
+    folder = f"/srv/{mode}{content}"
+    fresh.check(["install", "-d", "-m", mode, folder, f"{folder}/{content}"])
+    fresh.check(["chmod", mode, folder])
+    done = fresh.run([PYZ, "cache", "--prepare", folder])
+    if words is None:
+        assert_pong(fresh.run([PYZ, "ping"], user="alice", env={"CERTGRINDERD_CACHE": folder}))
+    else:
+        assert_refused(done, rf"cache: .*{words}.*")
+    expected = mode if words or mode != "700" else "755"
+    assert fresh.check(["stat", "-c", "%a", folder]).strip() == expected
 
 
 @pytest.mark.parametrize("moment", ["1970-01-02", "2040-01-01"])

@@ -109,3 +109,15 @@ def test_half_written_account_is_none(tmp_path: Path) -> None:
     found = account_store.find(folder)
     assert found is not None
     assert found.folder == saved.folder
+
+
+@pytest.mark.parametrize("content", ["", json.dumps({"uri": URL})])
+def test_account_in_the_making_is_none(tmp_path: Path, content: str) -> None:
+    """What a killed process left hides no account, is not a second one, and goes away."""
+    folder = account_store.folder_for(tmp_path, DIRECTORY)
+    leftover = folder / f".{'0f' * 16}.123"
+    leftover.mkdir(parents=True)
+    (leftover / "regr.json").write_text(content)
+    assert account_store.find(folder) is None
+    saved = account_store.save(folder, AccountKey.generate(), URL)
+    assert list(folder.iterdir()) == [saved.folder]
