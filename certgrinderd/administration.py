@@ -79,9 +79,46 @@ def _acme_client_rule(user: str, settings: Settings) -> str:
         )
     servers = [url for url in settings.client_servers if url != LETS_ENCRYPT]
     pattern = sudoers.acme_side_expression(parsed.arguments, servers=servers)
-    paths = {parsed.program, parsed.arguments[2], _HOOKS_CONF, *_own_configuration(settings)}
+    configuration = parsed.arguments[2]
+    paths = {parsed.program, configuration, _HOOKS_CONF, *_own_configuration(settings)}
+    paths |= set(_acme_side_paths(parsed.program, configuration))
     _require_unchangeable(user, paths)
     return sudoers.render(user, [(parsed, pattern)], {})
+
+
+def _acme_side_paths(program: str, configuration: str) -> Iterator[str]:
+    """What the ACME side is made to run, read and write to by its configuration.
+
+    Args:
+        program: The one that it runs.
+        configuration: Its file; if it can't be read, that is said, and nothing found.
+    """
+    from certgrinderd import settings_reader
+
+    try:
+        settings = settings_reader.for_admin({"config-file": configuration}).settings
+    except ConfigurationError as error:
+        logger.warning(
+            "what the ACME side runs, reads and writes to was not looked at: %s: "
+            "run this again, as root, when it is there",
+            error,
+        )
+        return
+    for hook in (settings.auth_hook, settings.cleanup_hook):
+        name = shlex.split(hook)[0]
+        yield os.path.join(os.path.dirname(os.path.realpath(program)), "hooks", name)  # noqa: PTH118, PTH120 - as text; an absolute name stays
+    for path in (
+        settings.domainsets_file,
+        settings.acme_ca_file,
+        settings.eab_hmac_key_file,
+        settings.acme_fallback_eab_hmac_key_file,
+        settings.certbot_config_dir,
+        settings.certbot_work_dir,
+        settings.certbot_logs_dir,
+    ):
+        if path is not None:
+            yield path
+    yield from _challenge_files(settings)
 
 
 def _own_configuration(settings: Settings) -> Iterator[str]:

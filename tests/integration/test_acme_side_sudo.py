@@ -119,6 +119,24 @@ def test_request_by_the_rule(users: TwoUsers, named: Named) -> None:
     assert users.host.check(["find", "/tmp", "-mindepth", "1"]) == ""
 
 
+@pytest.mark.parametrize("option", ["auth-hook", "certbot-config-dir", "eab-hmac-key-file"])
+def test_no_rule_for_what_the_ssh_side_could_change(users: TwoUsers, option: str) -> None:
+    """What the ACME side's configuration names counts as well, if there is one to be read."""
+    show = [PYZ, "--config-file", CONFIGURATION, "show", "sudoers"]
+    own = f"/home/{SSH_SIDE}/own"
+    users.configure(**{option: own})
+    try:
+        shown = users.host.run(show)
+        assert (shown.returncode, shown.stdout) == (2, b"")
+        assert f"what another user does with {own}" in shown.stderr.decode()
+        users.host.check(["rm", ACME_CONFIGURATION])
+        shown = users.host.run(show)
+        assert b"acme-client" in shown.stdout
+        assert b"was not looked at" in shown.stderr
+    finally:
+        users.configure()
+
+
 @pytest.mark.parametrize(
     "words",
     [
