@@ -268,8 +268,13 @@ def _run_acme_side(configuration: Configuration, *, show_account: bool) -> None:
 def _log_end(words: boundary.Words, level: str, message: str, *, refused: bool = False) -> None:
     """Log how a run ended, which may have been before its settings were known."""
     import logging
+    import signal
 
     from certgrinderd.system import log
+
+    # What there was to take away is gone, and who reads this line is waited for only so long.
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
     if not log.is_configured():
         _configure_log(words)

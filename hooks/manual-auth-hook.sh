@@ -119,7 +119,7 @@ read_settings() {
         require_known_names "$conf"
         # shellcheck source=/dev/null
         . "$conf"
-    elif [ -n "${CERTGRINDERD_HOOKS_CONF:-}" ]; then
+    elif [ -e "$conf" ] || [ -n "${CERTGRINDERD_HOOKS_CONF:-}" ]; then
         fail "CERTGRINDERD_HOOKS_CONF: cannot read $conf"
     fi
 }

@@ -190,7 +190,8 @@ def _proxy_for(host: str, environment: Mapping[str, str]) -> SplitResult | None:
         proxy = urlsplit(text if "//" in text else f"//{text}")
         _ = proxy.port
     except ValueError as error:
-        raise ConnectionFailed(f"HTTPS_PROXY: {text!r} is no URL: {error}") from error
+        # Not what it is: it may hold a password.
+        raise ConnectionFailed("HTTPS_PROXY is no URL: expected http://HOST:PORT") from error
     if not proxy.hostname or proxy.scheme == "https" or proxy.username:
         raise ConnectionFailed(f"HTTPS_PROXY: expected http://HOST:PORT, not {proxy.scheme}://…")
     return proxy

@@ -34,19 +34,21 @@ def held(path: str, *, note: str, timeout: float, named: str) -> Iterator[None]:
         named: The setting that the path comes from, for messages.
 
     Raises:
-        ConfigurationError: The file can't be made or is not ours.
+        ConfigurationError: The file can't be made or locked, or is not ours.
         LockTimeout: Others held it for too long.
     """
     descriptor = _open(path, named=named)
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, descriptor)
-        if not _try(descriptor):
-            # A copy for the thread that waits: after a timeout it may get the lock any time, and
-            # closing its copy is what gives the lock up again.
-            _wait(os.dup(descriptor), path=path, timeout=timeout)
-        stack.callback(os.ftruncate, descriptor, 0)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n{note[:_LONGEST_NOTE]}\n".encode(), 0)
+        try:
+            if not _try(descriptor):
+                # A copy for the thread that waits: after a timeout it may get the lock any time,
+                # and closing its copy is what gives the lock up again.
+                _wait(os.dup(descriptor), path=path, timeout=timeout)
+        except OSError as error:
+            raise ConfigurationError(f"{named}: cannot lock {path}: {error.strerror}") from error
+        stack.callback(_write_note, descriptor, "")
+        _write_note(descriptor, f"{os.getpid()}\n{note[:_LONGEST_NOTE]}\n")
         yield
 
 
@@ -73,6 +75,13 @@ def _try(descriptor: int) -> bool:
     return True
 
 
+def _write_note(descriptor: int, note: str) -> None:
+    """Replace what stands in the file; on a full disk there is nothing, and the lock holds."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, note.encode(), 0)
+
+
 def _holder(descriptor: int) -> str:
     lines = os.pread(descriptor, _LONGEST_NOTE + 20, 0).decode("utf-8", "replace").splitlines()
     process, note = (*lines, "", "")[:2]
@@ -84,13 +93,18 @@ def _wait(descriptor: int, *, path: str, timeout: float) -> None:
 
     Raises:
         LockTimeout: It took too long.
+        OSError: The file system has no locks, or no more of them.
     """
     lock = threading.Lock()
+    failures: list[OSError] = []
     done = threading.Event()
     given_up = threading.Event()
 
     def block() -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            failures.append(error)
         with lock:
             done.set()
             if given_up.is_set():
@@ -108,6 +122,8 @@ def _wait(descriptor: int, *, path: str, timeout: float) -> None:
             given_up.set()
             if done.is_set():
                 os.close(descriptor)
+    if failures:
+        raise failures[0]
     logger.info("waited %.1f seconds", time.monotonic() - start)
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
-from certgrinderd.errors import IssuanceError
+from certgrinderd.errors import IssuanceError, Temporary
 from certgrinderd.system.hangup import require_client
 
 LONGEST_LINE = 4096
@@ -72,6 +72,7 @@ def run(
 
     Raises:
         ProgramFailed: See there.
+        Temporary: There is no place for what it is to read.
     """
     name = os.path.basename(command[0])  # noqa: PTH119 - a word, not yet a path
     process = _start(command, environment, umask=umask, stdin=stdin)
@@ -97,10 +98,7 @@ def _start(
     with contextlib.ExitStack() as stack:
         source: int | IO[bytes] = subprocess.DEVNULL
         if stdin:
-            # Not a pipe: nobody has to wait until the program has read all of it.
-            source = stack.enter_context(tempfile.TemporaryFile(buffering=0))
-            source.write(stdin)
-            source.seek(0)
+            source = stack.enter_context(_file_with(stdin))
         try:
             return subprocess.Popen(  # noqa: S603 - the admin named the program; there is no shell
                 command,
@@ -117,6 +115,21 @@ def _start(
                 return _start(["/bin/sh", *command], environment, umask=umask, stdin=stdin)
             reason = getattr(error, "strerror", None) or str(error)
             raise ProgramFailed(f"cannot run {command[0]}: {reason}") from error
+
+
+def _file_with(content: bytes) -> IO[bytes]:
+    """A file to read from; not a pipe, so nobody has to wait until the program has read it all.
+
+    Raises:
+        Temporary: There is no place for it.
+    """
+    try:
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+        file.write(content)
+        file.seek(0)
+    except OSError as error:
+        raise Temporary(f"cannot write what a program is to read: {error.strerror}") from error
+    return file
 
 
 def _status(code: int) -> str:

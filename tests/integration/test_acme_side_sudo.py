@@ -119,6 +119,19 @@ def test_request_by_the_rule(users: TwoUsers, named: Named) -> None:
     assert users.host.check(["find", "/tmp", "-mindepth", "1"]) == ""
 
 
+def test_settings_that_the_hook_cannot_read(users: TwoUsers) -> None:
+    """They are not passed over: it would ask another name server, with another key."""
+    path = "/etc/certgrinderd/hooks.conf"
+    users.host.write(path, "CERTGRINDERD_NSUPDATE_TTL=60\n", mode=0o600)
+    try:
+        name = "one.sudo.example.test"
+        answer = users.request(make_csr([name]).pem, name)
+    finally:
+        users.host.check(["rm", path])
+    assert (answer.returncode, answer.stdout) == (4, b"")
+    assert f"cannot read {path}" in answer.stderr.decode()
+
+
 @pytest.mark.parametrize("option", ["auth-hook", "certbot-config-dir", "eab-hmac-key-file"])
 def test_no_rule_for_what_the_ssh_side_could_change(users: TwoUsers, option: str) -> None:
     """What the ACME side's configuration names counts as well, if there is one to be read."""

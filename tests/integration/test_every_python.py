@@ -1,4 +1,4 @@
-"""What the one file is for, done by each Python of this machine that it is made for."""
+"""What the one file is for, done by each version of Python on this machine that it is made for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from tests.testbed.pythons import for_python, interpreters, is_supported
 from tests.testbed.service import Service, log_levels
 from tests.testbed.sshd import Sshd
 
-PYTHONS = [path for path, version in interpreters().items() if is_supported(version)]
+PYTHONS = list(
+    {version: path for path, version in interpreters().items() if is_supported(version)}.values()
+)
 
 
 @pytest.fixture(params=PYTHONS, ids=str)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from tests.testbed.server import wait_until
 from tests.testbed.service import ENGINES, Service
 from tests.testbed.sshd import Sshd
 
+ROOT = Path(__file__).resolve().parents[2]
 NAMES = ["interrupted.example.test", "www.interrupted.example.test"]
 DOMAINSETS = {"CERTGRINDERD_DOMAINSETS": ",".join(NAMES)}
 
@@ -118,6 +121,35 @@ def test_signal(service: Service, hooks: SlowHooks, number: signal.Signals) -> N
     assert stderr.decode().splitlines()[-1].endswith(f" ERROR ended by {number.name}")
     assert b"Traceback" not in stderr
     require_clean(service, hooks)
+
+
+def _terminate(process: subprocess.Popen[bytes], *, when: str) -> None:
+    """Send SIGTERM, when it is in a set of signals of the process, by its name in proc(5)."""
+    status = Path(f"/proc/{process.pid}/status")
+
+    def is_in() -> int:
+        (mask,) = re.findall(rf"^{when}:\s*(\w+)$", status.read_text("ascii"), re.MULTILINE)
+        return int(mask, 16) & 1 << (signal.SIGTERM - 1)
+
+    wait_until(is_in, timeout=30, what=when)
+    process.terminate()
+
+
+def test_second_signal_while_the_last_line_is_written() -> None:
+    """Nobody reads what we say, and somebody is impatient: still no traceback."""
+    read, write = os.pipe()
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(write, bytes(fcntl.fcntl(write, fcntl.F_GETPIPE_SZ)))
+    command = [sys.executable, "-m", "certgrinderd", "show", "csr"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=write) as process:
+        os.close(write)
+        _terminate(process, when="SigCgt")
+        _terminate(process, when="SigIgn")
+        with os.fdopen(read, "rb") as file:
+            said = file.read().lstrip(b"\0").decode()
+        assert (process.wait(30), process.communicate()[0]) == (128 + signal.SIGTERM, b"")
+    assert re.fullmatch(r"\S+ \S+ \S+ certgrinderd ERROR ended by SIGTERM\n", said)
 
 
 def test_issuance_timeout(service: Service, hooks: SlowHooks) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import stat
 import subprocess
@@ -149,3 +151,36 @@ def test_file_of_another_user_is_refused(tmp_path: Path) -> None:
         locks.held(str(path), note="x", timeout=0, named="pid-dir"),
     ):
         pytest.fail("took another user's file")
+
+
+def test_full_disk_takes_the_note_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock needs no space."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "pid"
+    monkeypatch.setattr(os, "pwrite", full)
+    with locks.held(str(path), note="x", timeout=0, named="pid-dir"):
+        assert path.read_text() == ""
+        with path.open() as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.parametrize("when", ["at once", "while it waits"])
+def test_file_system_without_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """One line, and no thread that breaks off."""
+
+    def no_locks(_: int, how: int) -> None:
+        if when == "while it waits" and how & fcntl.LOCK_NB:
+            raise BlockingIOError
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with (
+        pytest.raises(ConfigurationError, match=r"pid-dir: cannot lock .*: No locks available"),
+        locks.held(str(tmp_path / "pid"), note="x", timeout=5, named="pid-dir"),
+    ):
+        pass
