@@ -262,7 +262,7 @@ def _line(
     if config_file is None:
         logger.warning(
             "the line has no --config-file, and without one the client gets no certificate: "
-            "certgrinderd --config-file FILE show authorized-keys …"
+            "certgrinderd.pyz --config-file FILE show authorized-keys …"
         )
     else:
         command += ["--config-file", os.path.abspath(config_file)]  # noqa: PTH100 - as text

@@ -122,7 +122,7 @@ def _run(request: _Request) -> None:
         _run_installation(request.parsed)
     elif not command:
         raise (WordRefused if request.is_client else UsageError)(
-            "there is no command, such as get certificate (certgrinderd --help shows them all)"
+            "there is no command, such as get certificate (--help shows them all)"
         )
     else:
         _end_on_signals()

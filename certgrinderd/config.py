@@ -30,7 +30,7 @@ class Settings(Record):
     )
     acme_client_command: str | None = _option(
         "A program that gets certificates as another user, in place of certbot-command: by sudo "
-        "`certgrinderd acme-client`, or any other one that reads a CSR and prints the chain.",
+        "`certgrinderd.pyz acme-client`, or any other one that reads a CSR and prints the chain.",
         None,
         COMMAND,
     )
