@@ -77,6 +77,12 @@ def _acme_client_rule(user: str, settings: Settings) -> str:
         raise ConfigurationError(
             f"acme-client-command runs as {parsed.run_as}: give sudo a user of its own by -u"
         )
+    try:
+        pwd.getpwnam(parsed.run_as)
+    except KeyError:
+        raise ConfigurationError(
+            f"acme-client-command runs as {parsed.run_as}, and there is no such user: make it first"
+        ) from None
     servers = [url for url in settings.client_servers if url != LETS_ENCRYPT]
     pattern = sudoers.acme_side_expression(parsed.arguments, servers=servers)
     configuration = parsed.arguments[2]

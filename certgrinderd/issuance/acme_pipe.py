@@ -24,6 +24,7 @@ from certgrinderd.errors import (
 from certgrinderd.issuance.hooks import environment
 from certgrinderd.kinds import LOG_LEVELS
 from certgrinderd.system import process
+from certgrinderd.system.log import FOR_ADMIN
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ def _run(settings: Settings, options: list[str], stdin: bytes) -> bytes:
     command = [*shlex.split(settings.acme_client_command or ""), *options]
     output = bytearray()
     log = _Log()
-    logger.debug("running %s", shlex.join(command), extra={"for_admin": True})
+    logger.debug("running %s", shlex.join(command), extra=FOR_ADMIN)
     try:
         process.run(
             command,

@@ -132,6 +132,14 @@ def test_settings_that_the_hook_cannot_read(users: TwoUsers) -> None:
     assert f"cannot read {path}" in answer.stderr.decode()
 
 
+def test_no_rule_for_a_user_that_is_not_there(users: TwoUsers) -> None:
+    """It would be found out by the first request only."""
+    command = f"/usr/bin/sudo -n -u nosuch {PYZ} acme-client --config-file {ACME_CONFIGURATION}"
+    shown = users.host.run([PYZ, "--acme-client-command", command, "show", "sudoers"])
+    assert (shown.returncode, shown.stdout) == (2, b"")
+    assert b"runs as nosuch, and there is no such user" in shown.stderr
+
+
 @pytest.mark.parametrize("option", ["auth-hook", "certbot-config-dir", "eab-hmac-key-file"])
 def test_no_rule_for_what_the_ssh_side_could_change(users: TwoUsers, option: str) -> None:
     """What the ACME side's configuration names counts as well, if there is one to be read."""
