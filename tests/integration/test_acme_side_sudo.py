@@ -121,13 +121,14 @@ def test_request_by_the_rule(users: TwoUsers, named: Named) -> None:
 
 def test_settings_that_the_hook_cannot_read(users: TwoUsers) -> None:
     """They are not passed over: it would ask another name server, with another key."""
-    path = "/etc/certgrinderd/hooks.conf"
-    users.host.write(path, "CERTGRINDERD_NSUPDATE_TTL=60\n", mode=0o600)
+    path, name = "/etc/certgrinderd/hooks.conf", "unread.sudo.example.test"
+    users.configure(domainsets=name)
+    users.host.check(["chmod", "600", path])
     try:
-        name = "one.sudo.example.test"
         answer = users.request(make_csr([name]).pem, name)
     finally:
-        users.host.check(["rm", path])
+        users.host.check(["chmod", "640", path])
+        users.configure()
     assert (answer.returncode, answer.stdout) == (4, b"")
     assert f"cannot read {path}" in answer.stderr.decode()
 
