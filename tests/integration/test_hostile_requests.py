@@ -186,6 +186,8 @@ def test_some_of_them_through_a_real_sshd(place: Place, sshd: Sshd, words: str) 
     )
     cases = [case for case in all_cases() if case.title in THROUGH_SSHD]
     assert len(cases) == len(THROUGH_SSHD)
+    # The CSR comes the same way with both forms.
+    cases = cases[::2] if words else cases
 
     for number, case in enumerate(cases):
         hostile = client.run("get certificate", stdin=case.hostile())

@@ -75,8 +75,7 @@ def require_nothing_left(service: Service, named: Named, *names: str) -> None:
         assert named.challenges(name) == []
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("key", ["rsa", "ecdsa"])
+@pytest.mark.parametrize(("key", "form"), list(zip(["rsa", "ecdsa"], FORMS, strict=True)))
 def test_certificate_by_dns_01(
     service: Service, calm_pebble: Pebble, named: Named, key: Literal["rsa", "ecdsa"], form: Form
 ) -> None:

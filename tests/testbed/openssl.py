@@ -9,7 +9,7 @@ from typing import Literal
 
 from cryptography import x509
 
-from tests.testbed.server import Server, clean_environment, find_program, free_port
+from tests.testbed.server import Server, clean_environment, find_program, free_port, wait_until
 
 Status = Literal["good", "revoked", "unknown"]
 
@@ -53,10 +53,11 @@ class OpensslResponder(Server):
         self._write_index()
 
     def command(self) -> Sequence[str]:
-        """Run the responder; its responses are good for a day."""
+        """Run the responder: its responses are good for a day, its log is written line by line."""
         files = ("-index", "index.txt", "-CA", "issuer.pem", "-rsigner", "signer.pem")
         answers = ("-rkey", "signer.key", "-ndays", "1", "-ignore_err", "-text")
-        return [self.program, "ocsp", "-port", str(self.port), *files, *answers, *self._arguments]
+        listen = (find_program("stdbuf"), "-oL", self.program, "ocsp", "-port", str(self.port))
+        return [*listen, *files, *answers, *self._arguments]
 
     def is_ready(self) -> bool:
         """Whether it answers a question about a certificate that it does not know."""
@@ -70,6 +71,12 @@ class OpensslResponder(Server):
             check=False,
         )
         return b"1: unknown" in asked.stdout
+
+    def start(self) -> None:
+        """Start it, and wait until the question that it was ready for is in its log."""
+        before = self.questions()
+        super().start()
+        wait_until(lambda: self.questions() > before, timeout=20, what="a question in the log")
 
     def know(self, certificate: x509.Certificate, status: Status = "good") -> None:
         """Answer this about a certificate from now on."""
