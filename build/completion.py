@@ -6,10 +6,9 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 
-from certgrinderd import kinds
-from certgrinderd.commands import COMMANDS, GROUPS, Argument, Command
-from certgrinderd.config import OPTIONS
-from certgrinderd.option import Option
+from certgrinderd.commandline.commands import COMMANDS, GROUPS, Argument, Command
+from certgrinderd.settings import kinds
+from certgrinderd.settings.table import OPTIONS, Option
 
 PROGRAMS = "certgrinderd certgrinderd.pyz"
 _MADE = "# Made by build/make_reference.py from the tables of the program; changes are lost."

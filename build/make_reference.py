@@ -18,11 +18,10 @@ from pathlib import Path
 import yaml
 
 from build import completion
-from certgrinderd.commands import COMMANDS, Argument, Command
-from certgrinderd.config import OPTIONS
+from certgrinderd.commandline.commands import COMMANDS, Argument, Command
 from certgrinderd.errors import CertgrinderdError
-from certgrinderd.kinds import Value
-from certgrinderd.option import Option
+from certgrinderd.settings.kinds import Value
+from certgrinderd.settings.table import OPTIONS, Option
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF_DIST = ROOT / "certgrinderd.conf.dist"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-# Not from typing, which takes a tenth of a ping to load.
-TYPE_CHECKING = False
+from typing import TYPE_CHECKING
+
 if TYPE_CHECKING:
     from certgrinderd.certgrinderd import Certgrinderd
 

@@ -11,10 +11,10 @@ import pwd
 from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING
 
-from certgrinderd.commands import ACME_SIDE_OPTIONS
-from certgrinderd.config import Settings
+from certgrinderd.commandline.commands import ACME_SIDE_OPTIONS
 from certgrinderd.errors import ConfigurationError, UsageError
-from certgrinderd.kinds import Value
+from certgrinderd.settings.kinds import Value
+from certgrinderd.settings.table import Settings
 from certgrinderd.system import files
 
 if TYPE_CHECKING:

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
-from certgrinderd import sources
-from certgrinderd.config import Settings
-from certgrinderd.errors import CertgrinderdError, NotPermitted
-from certgrinderd.kinds import Value
-from certgrinderd.ocsp_methods import OcspMethods
-from certgrinderd.pki_methods import PkiMethods
-from certgrinderd.sources import Configuration
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.x509.ocsp import OCSPRequest, OCSPResponse
+
+from certgrinderd import policy
+from certgrinderd.errors import CertgrinderdError, MalformedInput, NotPermitted
+from certgrinderd.pki import certificates, describe
+from certgrinderd.pki.csr import EXPECTED as EXPECTED_CSR
+from certgrinderd.pki.csr import parse_csr, requested_names
+from certgrinderd.pki.extensions import ignored
+from certgrinderd.pki.signatures import is_signature_valid
+from certgrinderd.settings import show, sources
+from certgrinderd.settings.kinds import Value
+from certgrinderd.settings.sources import Configuration
+from certgrinderd.settings.table import Settings
+from certgrinderd.system import log
+from certgrinderd.system.files import write_private
 from certgrinderd.system.given import read_domainsets, read_given
+from certgrinderd.text import printable
 
 if TYPE_CHECKING:
-    from cryptography import x509
-    from cryptography.x509.ocsp import OCSPResponse
-
     from certgrinderd.policy import Domainsets
     from certgrinderd.revocation.fetch import Question
     from certgrinderd.revocation.status import Status
@@ -27,7 +39,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Certgrinderd(PkiMethods, OcspMethods):
+class Certgrinderd:
     """A certgrinderd server: one configuration, and what can be done with it.
 
     The methods whose names end in `_command` are the commands of the command line. They write their
@@ -66,8 +78,6 @@ class Certgrinderd(PkiMethods, OcspMethods):
         return made
 
     def _use(self, configuration: Configuration, *, is_client: bool) -> None:
-        from certgrinderd.system import log
-
         settings = configuration.settings
         self.conf: dict[str, Value] = settings.values()
         self._origins = configuration.origins
@@ -88,16 +98,11 @@ class Certgrinderd(PkiMethods, OcspMethods):
         self._write(self._chain_for(self._read_csr(self._settings.csr_file)))
 
     def _read_csr(self, path: str | None) -> x509.CertificateSigningRequest:
-        from certgrinderd.pki import csr
-
-        data = self._read(path or None, named="csr-file", what=csr.EXPECTED)
-        return csr.parse_csr(data, key_types=self._settings.allow_key_types)
+        data = self._read(path or None, named="csr-file", what=EXPECTED_CSR)
+        return parse_csr(data, key_types=self._settings.allow_key_types)
 
     def _chain_for(self, csr: x509.CertificateSigningRequest) -> bytes:
-        from certgrinderd import policy
         from certgrinderd.issuance import attempts
-        from certgrinderd.pki.csr import requested_names
-        from certgrinderd.pki.extensions import ignored
 
         settings = self._settings
         requested = requested_names(csr)
@@ -129,7 +134,6 @@ class Certgrinderd(PkiMethods, OcspMethods):
             csrpath: The path of the CSR.
         """
         from certgrinderd.issuance import attempts
-        from certgrinderd.pki.csr import requested_names
 
         try:
             csr = self._read_csr(csrpath)
@@ -180,7 +184,7 @@ class Certgrinderd(PkiMethods, OcspMethods):
             return False
         return True
 
-    # Revocation; the checks of OCSP responses are in OcspMethods.
+    # Revocation.
 
     def get_ocsp_command(self) -> None:
         """Read a certificate chain, and print the OCSP response for the leaf in DER."""
@@ -229,12 +233,9 @@ class Certgrinderd(PkiMethods, OcspMethods):
             MalformedInput: The issuer is missing, or a client's certificate has other names than
                 those of hosts.
         """
-        from certgrinderd.pki import certificates
         from certgrinderd.revocation.fetch import Question
 
         if self._is_client:
-            from certgrinderd import policy
-
             policy.require_names(certificates.host_names_of(chain[0]), self._domainsets())
         issuer = certificates.find_issuer(chain)
         return Question(chain[0], issuer, self._settings, for_client=self._is_client)
@@ -261,22 +262,24 @@ class Certgrinderd(PkiMethods, OcspMethods):
 
     def show_configuration_command(self) -> None:
         """Print the settings in force; to a client, those that concern it."""
-        from certgrinderd import overview
+        from certgrinderd.issuance import attempts, engines
 
         settings = self._settings
         if self._is_client:
-            text = overview.for_client(settings, self._domainsets())
+            # With an ACME side of its own, that side alone knows its challenges.
+            enabled = None if settings.acme_client_command else attempts.challenges(settings)
+            text = show.for_client(
+                settings,
+                domainsets=[",".join(sorted(map(str, names))) for names in self._domainsets().sets],
+                challenges=None if enabled is None else map(str, enabled),
+            )
         else:
-            text = overview.for_admin(Configuration(settings, self._origins))
+            engine = engines.chosen(settings).reason
+            text = show.for_admin(Configuration(settings, self._origins), engine=engine)
         self._write(text.encode())
 
     def show_csr_command(self) -> None:
         """Read a CSR, and print what is in it and whether this client may have it."""
-        from certgrinderd import policy
-        from certgrinderd.pki import describe
-        from certgrinderd.pki.csr import requested_names
-        from certgrinderd.text import printable
-
         csr = self._read_csr(self._settings.csr_file)
         text = describe.csr(csr)
         try:
@@ -297,10 +300,6 @@ class Certgrinderd(PkiMethods, OcspMethods):
         Args:
             check_revocation: Whether to ask the CA if the leaf is revoked, and print its answers.
         """
-        from datetime import datetime, timezone
-
-        from certgrinderd.pki import describe
-
         chain = self._read_chain()
         text = describe.chain(chain, now=datetime.now(timezone.utc))
         if check_revocation:
@@ -314,7 +313,119 @@ class Certgrinderd(PkiMethods, OcspMethods):
         """Print "pong"."""
         Certgrinderd._write(b"pong\n")
 
-    # PEM and signatures.
+    # CSRs, certificates and signatures.
+
+    @staticmethod
+    def parse_csr(csrstring: str = "") -> x509.CertificateSigningRequest:
+        """Read a CSR.
+
+        Args:
+            csrstring: The CSR in PEM; taken from standard input if it is empty.
+
+        Raises:
+            SystemExit: With status 1, when it is none.
+        """
+        try:
+            data = csrstring.encode() or read_given(None, Settings(), named="", what=EXPECTED_CSR)
+            return parse_csr(data)
+        except CertgrinderdError as error:
+            Certgrinderd._exit(error)
+
+    @staticmethod
+    def check_csr(csr: x509.CertificateSigningRequest) -> bool:
+        """Whether a CSR is well formed, and CERTGRINDERD_DOMAINSETS permits its names.
+
+        Args:
+            csr: The CSR.
+        """
+        try:
+            domainsets = policy.parse_domainsets(os.environ.get(policy.DOMAINSETS_VARIABLE, ""))
+            policy.require_permitted(requested_names(csr), domainsets)
+        except CertgrinderdError as error:
+            logger.error("%s", error)  # noqa: TRY400 - for people, who get no traceback
+            return False
+        return True
+
+    @staticmethod
+    def save_csr(csr: x509.CertificateSigningRequest, path: str) -> None:
+        """Write a CSR in PEM to a file that only its owner can read, in place of what was there.
+
+        Args:
+            csr: The CSR.
+            path: The path of the file.
+        """
+        Path(path).unlink(missing_ok=True)
+        write_private(Path(path), csr.public_bytes(serialization.Encoding.PEM))
+
+    @staticmethod
+    def split_pem_chain(pem_chain_bytes: bytes) -> list[bytes]:
+        """Split a PEM text into its certificates.
+
+        Args:
+            pem_chain_bytes: The whole text.
+
+        Returns:
+            A PEM block for each certificate, in their order; none if there is none.
+        """
+        return certificates.split_pem(pem_chain_bytes)
+
+    @classmethod
+    def parse_certificate(cls, certificate_bytes: bytes) -> x509.Certificate:
+        """Read one certificate.
+
+        Args:
+            certificate_bytes: The certificate in PEM.
+
+        Raises:
+            SystemExit: With status 1, when it is none.
+        """
+        try:
+            return certificates.parse_certificate(certificate_bytes)
+        except CertgrinderdError as error:
+            cls._exit(error)
+
+    @classmethod
+    def parse_certificate_chain(
+        cls, certpath: str | None, expected_length: int | None = None
+    ) -> list[x509.Certificate]:
+        """Read a certificate chain.
+
+        Args:
+            certpath: The path of the PEM file; standard input if it is None.
+            expected_length: How many certificates there must be; any number if it is None.
+
+        Raises:
+            SystemExit: With status 1, when it is none, or one of another length.
+        """
+        try:
+            data = read_given(
+                certpath, Settings(), named="certificate-file", what=certificates.EXPECTED
+            )
+            chain = certificates.parse_chain(data)
+            if expected_length is not None and len(chain) != expected_length:
+                raise MalformedInput(
+                    f"expected a chain of {expected_length} certificates, not of {len(chain)}"
+                )
+        except CertgrinderdError as error:
+            cls._exit(error)
+        return chain
+
+    @staticmethod
+    def verify_signature(
+        pubkey: CertificatePublicKeyTypes,
+        signature: bytes,
+        payload: bytes,
+        hashalgo: hashes.HashAlgorithm,
+    ) -> bool:
+        """Whether a signature on a payload is right.
+
+        Args:
+            pubkey: An RSA (PKCS #1 v1.5), elliptic curve, Ed25519 or Ed448 key.
+            signature: The signature.
+            payload: What was signed.
+            hashalgo: The hash algorithm of the signature; the Edwards curves bring their own.
+        """
+        return is_signature_valid(pubkey, signature, payload, hashalgo)
 
     def _read_chain(self) -> list[x509.Certificate]:
         return self.parse_chain(self._settings.certificate_file)
@@ -328,10 +439,100 @@ class Certgrinderd(PkiMethods, OcspMethods):
         Raises:
             MalformedInput: It is none.
         """
-        from certgrinderd.pki import certificates
-
         data = self._read(certpath, named="certificate-file", what=certificates.EXPECTED)
         return certificates.parse_chain(data)
+
+    # OCSP, in steps.
+
+    @classmethod
+    def create_ocsp_request(
+        cls, certificate: x509.Certificate, issuer: x509.Certificate
+    ) -> OCSPRequest:
+        """Make an OCSP request about one certificate.
+
+        Args:
+            certificate: The certificate.
+            issuer: Its issuer.
+        """
+        from certgrinderd.revocation import ocsp
+
+        return ocsp.build_request(certificate, issuer)
+
+    @classmethod
+    def check_ocsp_response(
+        cls,
+        ocsp_request: OCSPRequest,
+        ocsp_response: OCSPResponse,
+        certificate: x509.Certificate,
+        issuer: x509.Certificate,
+    ) -> bool:
+        """Whether a response passes all checks of RFC 6960 section 3.2, revoked or not.
+
+        Args:
+            ocsp_request: The request.
+            ocsp_response: The response to it.
+            certificate: The certificate that the request is about.
+            issuer: The issuer of the certificate.
+        """
+        from certgrinderd.revocation import ocsp
+
+        return _passes(
+            lambda: ocsp.verify(
+                ocsp_request, ocsp_response, certificate=certificate, issuer=issuer, now=_now()
+            )
+        )
+
+    @staticmethod
+    def check_ocsp_response_issuer(ocsp_request: OCSPRequest, ocsp_response: OCSPResponse) -> bool:
+        """Whether a response is about the certificate of the request, by the same issuer.
+
+        Args:
+            ocsp_request: The request.
+            ocsp_response: The response to it.
+        """
+        from certgrinderd.revocation import ocsp
+
+        def check() -> None:
+            ocsp.require_successful(ocsp_response)
+            ocsp.require_match(ocsp_request, ocsp_response)
+
+        return _passes(check)
+
+    @staticmethod
+    def check_ocsp_response_timing(ocsp_response: OCSPResponse) -> bool:
+        """Whether all that a response says holds now.
+
+        Args:
+            ocsp_response: The response.
+        """
+        from certgrinderd.revocation import ocsp
+        from certgrinderd.revocation.status import require_current
+
+        def check() -> None:
+            ocsp.require_successful(ocsp_response)
+            now = _now()
+            for single in ocsp_response.responses:
+                require_current(single.this_update_utc, single.next_update_utc, now=now)
+
+        return _passes(check)
+
+    @classmethod
+    def check_ocsp_response_signature(
+        cls, ocsp_response: OCSPResponse, issuers: list[x509.Certificate]
+    ) -> bool:
+        """Whether a response is signed by one of the issuers, or by a delegate of one.
+
+        Args:
+            ocsp_response: The response.
+            issuers: The certificates of those who may have issued the certificate in question.
+        """
+        from certgrinderd.revocation import ocsp
+
+        def check() -> None:
+            ocsp.require_successful(ocsp_response)
+            ocsp.require_authorized_signature(ocsp_response, issuers, now=_now())
+
+        return _passes(check)
 
     # Input, output and the end.
 
@@ -344,3 +545,24 @@ class Certgrinderd(PkiMethods, OcspMethods):
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
+
+    @staticmethod
+    def _exit(error: CertgrinderdError) -> NoReturn:
+        logger.error("%s", error)
+        raise SystemExit(1) from error
+
+
+def _passes(check: Callable[[], object]) -> bool:
+    from certgrinderd.revocation.status import reading
+
+    try:
+        with reading("the OCSP response"):
+            check()
+    except CertgrinderdError as error:
+        logger.error("the OCSP response: %s", error)  # noqa: TRY400 - for people, who get no traceback
+        return False
+    return True
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from certgrinderd import __version__, arguments, boundary
+from certgrinderd import __version__
+from certgrinderd.commandline import boundary, parser
 from certgrinderd.errors import (
     CertgrinderdError,
     Interrupted,
@@ -13,16 +17,15 @@ from certgrinderd.errors import (
     UsageError,
     WordRefused,
 )
-from certgrinderd.record import Record
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from certgrinderd.sources import Configuration
+    from certgrinderd.settings.sources import Configuration
 
 
-class _Request(Record):
+@dataclass(frozen=True)
+class _Request:
     """What a command line amounts to.
 
     Attributes:
@@ -30,8 +33,8 @@ class _Request(Record):
         admin: The admin's options in a forced command; None when there is no client.
     """
 
-    parsed: arguments.Parsed
-    admin: arguments.Parsed | None
+    parsed: parser.Parsed
+    admin: parser.Parsed | None
 
     @property
     def is_client(self) -> bool:
@@ -84,11 +87,11 @@ def _end_on_signals() -> None:
 
 def _read(words: boundary.Words) -> _Request:
     if words.client is None:
-        return _Request(arguments.parse_admin(words.admin), None)
+        return _Request(parser.parse_admin(words.admin), None)
     boundary.require_plain(words.client)
     parsed = _read_client(words.client)
     try:
-        admin = arguments.parse_admin_options(words.admin)
+        admin = parser.parse_admin_options(words.admin)
     except UsageError as error:
         # A command of its own, or half of what the client said: not a form that we know.
         raise WordRefused(
@@ -98,9 +101,9 @@ def _read(words: boundary.Words) -> _Request:
     return _Request(parsed, admin)
 
 
-def _read_client(words: Sequence[str]) -> arguments.Parsed:
+def _read_client(words: Sequence[str]) -> parser.Parsed:
     try:
-        return arguments.parse_client(words)
+        return parser.parse_client(words)
     except WordRefused:
         boundary.require_client_options(words)
         raise
@@ -130,7 +133,7 @@ def _run(request: _Request) -> None:
 
 
 def _help(request: _Request) -> str:
-    from certgrinderd import usage
+    from certgrinderd.commandline import usage
 
     return usage.help_text(request.parsed.arguments.get("place", ()), client=request.is_client)
 
@@ -143,7 +146,7 @@ def _version(request: _Request) -> str:
     return about.versions()
 
 
-def _about_one_file(parsed: arguments.Parsed) -> str:
+def _about_one_file(parsed: parser.Parsed) -> str:
     from pathlib import Path
 
     from certgrinderd.onefile import about, cache
@@ -159,8 +162,8 @@ def _about_one_file(parsed: arguments.Parsed) -> str:
     return answer or cache.describe(folder)
 
 
-def _run_installation(parsed: arguments.Parsed) -> None:
-    from certgrinderd.installation import command
+def _run_installation(parsed: parser.Parsed) -> None:
+    from certgrinderd.setup.install import command
 
     given = parsed.arguments
     lines = command.uninstall(yes=given["yes"])
@@ -175,19 +178,20 @@ def _run_installation(parsed: arguments.Parsed) -> None:
 
 def _installed_rule() -> str:
     """The rule for sudo that the installed program needs, wherever this one was started from."""
-    from certgrinderd import administration, settings_reader
-    from certgrinderd.installation import layout
+    from certgrinderd.commandline.settings import configuration_for_admin
+    from certgrinderd.setup import commands as setup
+    from certgrinderd.setup.install import layout
 
     sys.argv[0] = layout.PROGRAM  # where hooks are looked for
-    settings = settings_reader.for_admin({"config-file": layout.CONFIGURATION}).settings
-    return administration.show_sudoers(settings, {"user": layout.USER})
+    settings = configuration_for_admin({"config-file": layout.CONFIGURATION}).settings
+    return setup.show_sudoers(settings, {"user": layout.USER})
 
 
 def _run_configured(request: _Request) -> None:
     import logging
 
-    from certgrinderd import administration
     from certgrinderd.certgrinderd import Certgrinderd
+    from certgrinderd.setup import commands as setup
 
     logging.captureWarnings(True)  # noqa: FBT003 - its only argument; to stderr they go unformatted
     configuration = _configuration(request)
@@ -202,8 +206,8 @@ def _run_configured(request: _Request) -> None:
     if command == ("acme-client",):
         _run_acme_side(configuration, **request.parsed.arguments)
         return
-    if command in administration.COMMANDS:
-        text = administration.COMMANDS[command](configuration.settings, request.parsed.arguments)
+    if command in setup.COMMANDS:
+        text = setup.COMMANDS[command](configuration.settings, request.parsed.arguments)
         sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
         sys.stdout.buffer.flush()
         return
@@ -230,19 +234,24 @@ def _log_request(command: tuple[str, ...]) -> None:
 
 
 def _configuration(request: _Request) -> Configuration:
-    from certgrinderd import settings_reader
+    from certgrinderd.commandline.settings import (
+        configuration_for_admin,
+        configuration_for_client,
+    )
 
     given = request.parsed.values
     if request.parsed.command == ("acme-client",):
         from certgrinderd import acme_side
 
         path, options = acme_side.take_apart(given)
-        return settings_reader.for_client(settings_reader.for_admin({"config-file": path}), options)
+        return configuration_for_client(configuration_for_admin({"config-file": path}), options)
     if request.admin is None:
-        return settings_reader.for_admin(given)
-    admins = settings_reader.for_admin(request.admin.values)
+        return configuration_for_admin(given)
+    admins = configuration_for_admin(request.admin.values)
     # A client that could choose this too would decide what the server keeps about it.
-    return settings_reader.for_client(admins, given).replace(syslog_level=admins.settings.log_level)
+    return dataclasses.replace(
+        configuration_for_client(admins, given), syslog_level=admins.settings.log_level
+    )
 
 
 def _run_certbot(configuration: Configuration, words: Sequence[str]) -> None:
@@ -287,14 +296,14 @@ def _log_end(words: boundary.Words, level: str, message: str, *, refused: bool =
 
 def _configure_log(words: boundary.Words) -> None:
     """Log as the admin's settings say, so that refusals get to syslog; else to standard error."""
-    from certgrinderd import settings_reader
-    from certgrinderd.config import Settings
+    from certgrinderd.commandline.settings import configuration_for_admin
+    from certgrinderd.settings.table import Settings
     from certgrinderd.system import log
 
     is_client = words.client is not None
     try:
-        parse = arguments.parse_admin_options if is_client else arguments.parse_admin
-        settings = settings_reader.for_admin(parse(words.admin).values).settings
+        parse = parser.parse_admin_options if is_client else parser.parse_admin
+        settings = configuration_for_admin(parse(words.admin).values).settings
         log.configure(settings, client=is_client)
     except CertgrinderdError:
         log.configure(Settings(), client=is_client)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from certgrinderd.errors import MalformedInput, NotPermitted
 from certgrinderd.pki.names import DnsName, MalformedName, RequestedNames
-from certgrinderd.record import Record
 
 # Where a client's domainsets are, set by its line of authorized_keys.
 DOMAINSETS_VARIABLE = "CERTGRINDERD_DOMAINSETS"
@@ -15,7 +15,8 @@ MAX_NAMES = 100
 _NAMES_SHOWN = 10
 
 
-class Domainsets(Record):
+@dataclass(frozen=True)
+class Domainsets:
     """What a client may have: any names that stand together in one of the sets.
 
     Attributes:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from datetime import datetime, timezone
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from certgrinderd.config import Settings
 from certgrinderd.errors import (
     ConfigurationError,
     IssuanceError,
@@ -21,6 +21,7 @@ from certgrinderd.issuance.hooks import Challenge
 from certgrinderd.issuance.request import Request
 from certgrinderd.pki.certificates import parse_chain, require_chain_for
 from certgrinderd.pki.names import LONGEST_NAME, DnsName, RequestedNames
+from certgrinderd.settings.table import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ def _by_ourselves(
             raise
         logger.warning("%s: asking %s instead", error, fallback.acme_server_url)
     # The other one does not know the certificate.
-    request = request.replace(replaces=None)
+    request = dataclasses.replace(request, replaces=None)
     return _by_first_challenge(possible, request, fallback)
 
 
@@ -89,7 +90,8 @@ def _fallback(settings: Settings) -> Settings | None:
     """Settings for the second CA, if there is one: its URL and external account, no profile."""
     if settings.acme_fallback_server_url is None:
         return None
-    return settings.replace(
+    return dataclasses.replace(
+        settings,
         acme_server_url=settings.acme_fallback_server_url,
         eab_kid=settings.acme_fallback_eab_kid,
         eab_hmac_key=settings.acme_fallback_eab_hmac_key,

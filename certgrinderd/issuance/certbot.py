@@ -11,13 +11,13 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from certgrinderd.config import BUILTIN, SYSTEM_CERTBOT, Settings
 from certgrinderd.errors import ConfigurationError, IssuanceError
-from certgrinderd.issuance.account_store import own_folder
+from certgrinderd.issuance.acme.store import own_folder
 from certgrinderd.issuance.hooks import Challenge, environment, hook_command
-from certgrinderd.record import Record
+from certgrinderd.settings.table import BUILTIN, SYSTEM_CERTBOT, Settings
 from certgrinderd.system import files, locks, process, session
 from certgrinderd.system.log import FOR_ADMIN
 from certgrinderd.text import masked
@@ -29,7 +29,8 @@ _LARGEST_CHAIN = 1024 * 1024
 _ABOUT_THIS_HOST = re.compile(r"Saving debug log to |See the logfile |saved at: |--config-dir")
 
 
-class Paths(Record):
+@dataclass(frozen=True)
+class Paths:
     """Where certbot reads the CSR and writes its answer."""
 
     csr: str

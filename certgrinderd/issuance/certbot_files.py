@@ -9,7 +9,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 
-from certgrinderd.config import Settings
+from certgrinderd.settings.table import Settings
 from certgrinderd.system import files
 
 _LARGEST_INI = 1024 * 1024

@@ -7,20 +7,20 @@ import enum
 import os
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from certgrinderd.config import BUILTIN, Settings
 from certgrinderd.errors import IssuanceError
 from certgrinderd.issuance import certbot
 from certgrinderd.issuance.hooks import Challenge
 from certgrinderd.issuance.request import Request
-from certgrinderd.record import Record
+from certgrinderd.settings.table import BUILTIN, Settings
 from certgrinderd.system import files
 
 if TYPE_CHECKING:
     from cryptography import x509
 
-    from certgrinderd.issuance.acme_session import Session
+    from certgrinderd.issuance.acme.session import Session
 
 
 class Kind(enum.Enum):
@@ -31,7 +31,8 @@ class Kind(enum.Enum):
     OTHER_USER = "a program that runs as another user"
 
 
-class Choice(Record):
+@dataclass(frozen=True)
+class Choice:
     """The engine in force.
 
     Attributes:
@@ -112,7 +113,7 @@ def renewal_info(settings: Settings, certificate: x509.Certificate) -> str:
         ConfigurationError: A setting can't work.
         MalformedInput: The certificate is not one of a CA.
     """
-    from certgrinderd.issuance import renewal_info
+    from certgrinderd.issuance.acme import renewal_info
 
     with _session(settings) as session, _in_time(session, settings):
         return renewal_info.ask(session, certificate)
@@ -121,7 +122,7 @@ def renewal_info(settings: Settings, certificate: x509.Certificate) -> str:
 @contextlib.contextmanager
 def _session(settings: Settings) -> Iterator[Session]:
     # Not before: these make a request to another engine slower for nothing.
-    from certgrinderd.issuance.acme_session import Session
+    from certgrinderd.issuance.acme.session import Session
     from certgrinderd.system import https
     from certgrinderd.system.waiting import Patience
 
@@ -173,15 +174,15 @@ class _OtherUser:
         self._settings = settings
 
     def issue(self, preferred: Sequence[Challenge], request: Request) -> bytes:
-        from certgrinderd.issuance import acme_pipe
+        from certgrinderd.issuance import other_user
 
         del preferred  # the other side has its own
-        return acme_pipe.issue(self._settings, request.csr_pem)
+        return other_user.issue(self._settings, request.csr_pem)
 
     def describe_account(self) -> str:
-        from certgrinderd.issuance import acme_pipe
+        from certgrinderd.issuance import other_user
 
-        return acme_pipe.describe_account(self._settings)
+        return other_user.describe_account(self._settings)
 
 
 class _Builtin:
@@ -190,14 +191,13 @@ class _Builtin:
         self._session = session
 
     def issue(self, preferred: Sequence[Challenge], request: Request) -> bytes:
-        from certgrinderd.issuance import acme_client
+        from certgrinderd.issuance.acme import order
 
         with _in_time(self._session, self._settings):
-            return acme_client.issue(self._session, self._settings, preferred, request)
+            return order.issue(self._session, self._settings, preferred, request)
 
     def describe_account(self) -> str:
-        from certgrinderd.issuance import acme_account
+        from certgrinderd.issuance.acme.account import describe, find
 
         with _in_time(self._session, self._settings):
-            account = acme_account.find(self._session, self._settings)
-            return acme_account.describe(self._session, account)
+            return describe(self._session, find(self._session, self._settings))

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from certgrinderd.config import Settings
 from certgrinderd.errors import ConfigurationError
+from certgrinderd.settings.table import Settings
 
 # What hooks, and the programs that call them, get of our environment. Not what it happens to hold:
 # where programs and homes are, how to reach and trust servers, and the settings of our own hooks.

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from certgrinderd.pki.names import DnsName
-from certgrinderd.record import Record
 
 
-class Request(Record):
+@dataclass(frozen=True)
+class Request:
     """What a client may have.
 
     Attributes:

@@ -6,12 +6,12 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from certgrinderd.config import Settings
 from certgrinderd.errors import HookFailed
 from certgrinderd.issuance.hooks import Challenge, environment, hook_command
-from certgrinderd.record import Record
+from certgrinderd.settings.table import Settings
 from certgrinderd.system import process
 from certgrinderd.system.waiting import OutOfTime, Patience, each, undisturbed
 
@@ -23,7 +23,8 @@ CLEANUP_SECONDS = process.GRACE_SECONDS
 _LONGEST_OUTPUT = 65536
 
 
-class Task(Record):
+@dataclass(frozen=True)
+class Task:
     """One challenge to publish.
 
     Attributes:

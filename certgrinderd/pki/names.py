@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from certgrinderd.errors import MalformedInput
-from certgrinderd.record import Record
 from certgrinderd.text import cut, printable, quoted
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ class MalformedName(MalformedInput):
 _ADDRESS = "ip:"
 
 
-class DnsName(Record):
+@dataclass(frozen=True)
+class DnsName:
     """A name as it stands in a certificate: a domain name, made by `parse`, or an IP address.
 
     Attributes:
@@ -157,7 +158,8 @@ def _require_host_name(name: str, *, shown: str) -> None:
         raise MalformedName(f"{shown} ends with a number: it is an address or no name at all")
 
 
-class RequestedNames(Record):
+@dataclass(frozen=True)
+class RequestedNames:
     """What a CSR asks for, as plain values.
 
     Attributes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.ocsp import OCSPRequest
 
-from certgrinderd.config import Settings
 from certgrinderd.errors import RevocationError, Temporary, Unreachable
-from certgrinderd.record import Record
 from certgrinderd.revocation import crl, ocsp
 from certgrinderd.revocation.status import Status
+from certgrinderd.settings.table import Settings
 from certgrinderd.system import http
 from certgrinderd.system.hangup import watched
 
@@ -30,7 +30,8 @@ LARGEST_RESPONSE = 65536
 MOST_URLS = 8
 
 
-class Answer(Record):
+@dataclass(frozen=True)
+class Answer:
     """A verified OCSP response or CRL.
 
     Attributes:
@@ -44,7 +45,8 @@ class Answer(Record):
     source: str
 
 
-class Question(Record):
+@dataclass(frozen=True)
+class Question:
     """Whose status is asked for, and by whom.
 
     Attributes:

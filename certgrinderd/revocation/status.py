@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -13,7 +14,6 @@ from cryptography.hazmat.primitives import hashes
 
 from certgrinderd.errors import ResponseInvalid, ResponseNotCurrent
 from certgrinderd.pki.certificates import CLOCK_TOLERANCE
-from certgrinderd.record import Record
 
 _SHORTEST_TRUSTED_DIGEST = 28
 
@@ -21,7 +21,8 @@ _SHORTEST_TRUSTED_DIGEST = 28
 Kind = Literal["good", "revoked", "unknown"]
 
 
-class Status(Record):
+@dataclass(frozen=True)
+class Status:
     """What was said, by somebody who may say it.
 
     Attributes:

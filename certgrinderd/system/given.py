@@ -7,8 +7,8 @@ import os
 import sys
 
 from certgrinderd import policy
-from certgrinderd.config import Settings
 from certgrinderd.errors import ConfigurationError, MalformedInput
+from certgrinderd.settings.table import Settings
 from certgrinderd.system import files
 
 logger = logging.getLogger(__name__)

@@ -15,12 +15,12 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from certgrinderd import __version__
 from certgrinderd.errors import AddressRefused, ResponseInvalid, Unreachable
-from certgrinderd.record import Record
 from certgrinderd.system import https
 from certgrinderd.system.addresses import is_public
 from certgrinderd.system.log import FOR_ADMIN
@@ -40,7 +40,8 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _TRY_LATER = (408, 425, 429, 500, 502, 503, 504)
 
 
-class Bounds(Record):
+@dataclass(frozen=True)
+class Bounds:
     """What one request may take.
 
     Attributes:
@@ -54,7 +55,8 @@ class Bounds(Record):
     public_only: bool
 
 
-class _Target(Record):
+@dataclass(frozen=True)
+class _Target:
     """A URL, taken apart."""
 
     secure: bool

@@ -13,12 +13,12 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from certgrinderd import __version__
 from certgrinderd.errors import ConfigurationError
-from certgrinderd.record import Record
 
 LARGEST_BODY = 1024 * 1024
 _CONNECT_SECONDS = 10.0
@@ -34,7 +34,8 @@ class NotTrusted(ConnectionFailed):
     """The server's certificate is not one that we trust."""
 
 
-class Answer(Record):
+@dataclass(frozen=True)
+class Answer:
     """What a server said.
 
     Attributes:

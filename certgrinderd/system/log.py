@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from certgrinderd.config import Settings
 from certgrinderd.errors import ConfigurationError
+from certgrinderd.settings.table import Settings
 from certgrinderd.text import printable
 
 # The mark of records that a client must not see at any level: command lines and paths.

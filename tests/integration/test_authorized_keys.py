@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from certgrinderd import key_lines
-from certgrinderd.authorized_keys import LineIgnored, parse_line
+from certgrinderd.setup.clients import findings
+from certgrinderd.setup.clients.line import LineIgnored, parse_line
 from tests.testbed.host import Host
 from tests.testbed.server import (
     MissingProgramError,
@@ -191,7 +191,7 @@ def test_client_comes_in_by_the_line_that_we_show(
     elsewhere = shown.replace("127.0.0.0/8,::1", "192.0.2.0/24")
     assert b"Permission denied" in client.run(elsewhere, "show configuration").stderr
 
-    assert key_lines.check(shown).findings == ()
+    assert findings.check(shown).findings == ()
 
 
 @pytest.fixture(scope="module")

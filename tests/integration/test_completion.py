@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from build.make_reference import FILES
-from certgrinderd.commands import COMMANDS, GROUPS
-from certgrinderd.config import OPTIONS
-from certgrinderd.kinds import LOG_LEVELS
+from certgrinderd.commandline.commands import COMMANDS, GROUPS
+from certgrinderd.settings.kinds import LOG_LEVELS
+from certgrinderd.settings.table import OPTIONS
 
 FOLDER = Path(__file__).resolve().parents[2] / "contrib/completion"
 BASH, ZSH = FOLDER / "certgrinderd.bash", FOLDER / "_certgrinderd"

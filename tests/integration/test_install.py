@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from certgrinderd.installation import layout
+from certgrinderd.setup.install import layout
 from tests.testbed.csr import make_csr
 from tests.testbed.host import Host
 from tests.testbed.named import Named

@@ -15,7 +15,6 @@ import pytest
 from cryptography import x509
 
 from certgrinderd import Certgrinderd
-from certgrinderd.config import Settings
 from certgrinderd.errors import (
     AddressRefused,
     CertgrinderdError,
@@ -26,6 +25,7 @@ from certgrinderd.errors import (
 )
 from certgrinderd.revocation import fetch
 from certgrinderd.revocation.fetch import Question
+from certgrinderd.settings.table import Settings
 from tests.testbed import program
 from tests.testbed.authority import (
     DAY,

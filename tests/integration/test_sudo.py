@@ -11,10 +11,10 @@ import pytest
 import yaml
 from cryptography import x509
 
-from certgrinderd.config import Settings
 from certgrinderd.issuance import certbot
 from certgrinderd.issuance.hooks import Challenge
-from certgrinderd.sudoers import LONGEST_EXPRESSION
+from certgrinderd.settings.table import Settings
+from certgrinderd.setup.sudo import LONGEST_EXPRESSION
 from tests.testbed.csr import make_csr
 from tests.testbed.host import Host
 from tests.testbed.named import Named

@@ -11,8 +11,8 @@ from certbot._internal import account as certbot_account
 from certbot.configuration import NamespaceConfig
 
 from certgrinderd.errors import ConfigurationError
-from certgrinderd.issuance import account_store
-from certgrinderd.issuance.jws import AccountKey
+from certgrinderd.issuance.acme import store
+from certgrinderd.issuance.acme.jws import AccountKey
 
 URL = "https://ca.example/acme/acct/1"
 DIRECTORY = "https://ca.example:14000/a/directory"
@@ -38,7 +38,7 @@ def certbots(config_dir: Path) -> certbot_account.AccountFileStorage:
 def test_certbot_reads_what_we_write(tmp_path: Path) -> None:
     """Folder, key, URL and ID are those of certbot."""
     key = AccountKey.generate()
-    saved = account_store.save(account_store.folder_for(tmp_path, DIRECTORY), key, URL)
+    saved = store.save(store.folder_for(tmp_path, DIRECTORY), key, URL)
     (found,) = certbots(tmp_path).find_all()
     assert found.regr.uri == URL
     assert found.id == saved.folder.name
@@ -47,18 +47,18 @@ def test_certbot_reads_what_we_write(tmp_path: Path) -> None:
 
 def test_we_read_what_we_write(tmp_path: Path) -> None:
     """An account comes back, with a new URL too, and a contact that is noted."""
-    folder = account_store.folder_for(tmp_path, DIRECTORY)
-    assert account_store.find(folder) is None
-    account_store.save(folder, AccountKey.generate(), URL)
-    account = account_store.find(folder)
+    folder = store.folder_for(tmp_path, DIRECTORY)
+    assert store.find(folder) is None
+    store.save(folder, AccountKey.generate(), URL)
+    account = store.find(folder)
     assert account is not None
     assert account.url == URL
-    assert account_store.contact(account) is None
-    account_store.save_contact(account, ["mailto:a@example.com"])
-    account_store.save_url(account, URL + "2")
-    again = account_store.find(folder)
+    assert store.contact(account) is None
+    store.save_contact(account, ["mailto:a@example.com"])
+    store.save_url(account, URL + "2")
+    again = store.find(folder)
     assert again is not None
-    assert (again.url, account_store.contact(again)) == (URL + "2", ["mailto:a@example.com"])
+    assert (again.url, store.contact(again)) == (URL + "2", ["mailto:a@example.com"])
     assert sorted(path.name for path in folder.iterdir()) == [account.folder.name]
     assert not [path for path in account.folder.iterdir() if path.name.startswith(".")]
 
@@ -74,7 +74,7 @@ def test_we_read_what_we_write(tmp_path: Path) -> None:
 )
 def test_folder_for_a_ca(url: str, parts: tuple[str, ...]) -> None:
     """Host and path of the URL, and never out of the folder."""
-    assert account_store.folder_for(Path("/c"), url) == Path("/c/accounts", *parts)
+    assert store.folder_for(Path("/c"), url) == Path("/c/accounts", *parts)
 
 
 @pytest.mark.parametrize(
@@ -90,23 +90,23 @@ def test_folder_for_a_ca(url: str, parts: tuple[str, ...]) -> None:
 )
 def test_broken_account(tmp_path: Path, file: str, content: str | None) -> None:
     """An account that can't be read is an error that names the file: never a second account."""
-    folder = account_store.folder_for(tmp_path, DIRECTORY)
-    path = account_store.save(folder, AccountKey.generate(), URL).folder / file
+    folder = store.folder_for(tmp_path, DIRECTORY)
+    path = store.save(folder, AccountKey.generate(), URL).folder / file
     path.unlink()
     if content is not None:
         path.write_text(content)
     with pytest.raises(ConfigurationError, match=file):
-        account_store.find(folder)
+        store.find(folder)
 
 
 def test_half_written_account_is_none(tmp_path: Path) -> None:
     """A folder without a URL is not an account yet, and hides no other."""
-    folder = account_store.folder_for(tmp_path, DIRECTORY)
+    folder = store.folder_for(tmp_path, DIRECTORY)
     (folder / "abc").mkdir(parents=True)
     (folder / "abc" / "private_key.json").write_text(json.dumps(AccountKey.generate().to_jwk()))
-    assert account_store.find(folder) is None
-    saved = account_store.save(folder, AccountKey.generate(), URL)
-    found = account_store.find(folder)
+    assert store.find(folder) is None
+    saved = store.save(folder, AccountKey.generate(), URL)
+    found = store.find(folder)
     assert found is not None
     assert found.folder == saved.folder
 
@@ -114,10 +114,10 @@ def test_half_written_account_is_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", json.dumps({"uri": URL})])
 def test_account_in_the_making_is_none(tmp_path: Path, content: str) -> None:
     """What a killed process left hides no account, is not a second one, and goes away."""
-    folder = account_store.folder_for(tmp_path, DIRECTORY)
+    folder = store.folder_for(tmp_path, DIRECTORY)
     leftover = folder / f".{'0f' * 16}.123"
     leftover.mkdir(parents=True)
     (leftover / "regr.json").write_text(content)
-    assert account_store.find(folder) is None
-    saved = account_store.save(folder, AccountKey.generate(), URL)
+    assert store.find(folder) is None
+    saved = store.save(folder, AccountKey.generate(), URL)
     assert list(folder.iterdir()) == [saved.folder]

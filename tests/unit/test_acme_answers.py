@@ -9,14 +9,15 @@ from typing import Any, cast
 
 import pytest
 
-from certgrinderd.config import Settings
 from certgrinderd.errors import AcmeError
-from certgrinderd.issuance import account_store, acme_client
-from certgrinderd.issuance.acme_session import Session
+from certgrinderd.issuance.acme import order as order_module
+from certgrinderd.issuance.acme import store
+from certgrinderd.issuance.acme.jws import AccountKey
+from certgrinderd.issuance.acme.session import Session
 from certgrinderd.issuance.hooks import Challenge
-from certgrinderd.issuance.jws import AccountKey
 from certgrinderd.issuance.request import Request
 from certgrinderd.pki.csr import requested_names
+from certgrinderd.settings.table import Settings
 from certgrinderd.system.https import Answer
 from certgrinderd.system.waiting import Patience
 from tests.testbed.csr import make_csr
@@ -68,8 +69,8 @@ class Client:
             cleanup_hook="/bin/true",
             certbot_config_dir=str(folder / "config"),
         )
-        place = account_store.folder_for(folder / "config", FakeSession.directory_url)
-        account_store.save(place, AccountKey.generate(), f"{CA}/account")
+        place = store.folder_for(folder / "config", FakeSession.directory_url)
+        store.save(place, AccountKey.generate(), f"{CA}/account")
         csr = make_csr(["a.example", "*.b.example"]).csr
         self.request = Request(csr, requested_names(csr).names)
 
@@ -77,7 +78,7 @@ class Client:
         """Ask, and return how it failed."""
         session = cast("Session", FakeSession(authorization))
         with pytest.raises(AcmeError) as caught:
-            acme_client.issue(session, self.settings, [Challenge.HTTP_01], self.request)
+            order_module.issue(session, self.settings, [Challenge.HTTP_01], self.request)
         return str(caught.value)
 
 
@@ -153,6 +154,6 @@ def test_authorization_that_makes_no_sense(
 def test_reason_without_a_status_is_still_a_reason(status: object) -> None:
     """An order that failed, by an authorization that does not say what it is."""
     session = FakeSession({"status": status, "identifier": {"type": "dns", "value": "a.example"}})
-    order = acme_client._Order("u", {"authorizations": [f"{CA}/authorization"]})
-    error = acme_client._invalid(cast("Session", session), order)
+    order = order_module._Order("u", {"authorizations": [f"{CA}/authorization"]})
+    error = order_module._invalid(cast("Session", session), order)
     assert str(error).startswith("the CA refuses: a.example: ")

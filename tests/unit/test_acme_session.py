@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certgrinderd.errors import AcmeError
-from certgrinderd.issuance.acme_session import json_object, problem_text, retry_after
-from certgrinderd.issuance.chains import alternates
+from certgrinderd.issuance.acme.chains import alternates
+from certgrinderd.issuance.acme.session import json_object, problem_text, retry_after
 from certgrinderd.system.https import Answer
 
 json_values = st.recursive(

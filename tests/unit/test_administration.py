@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from certgrinderd import administration, key_check, key_lines
-from certgrinderd.config import Settings
 from certgrinderd.errors import ConfigurationError, MalformedInput, UsageError
+from certgrinderd.settings.table import Settings
+from certgrinderd.setup import commands
+from certgrinderd.setup.clients import check, findings
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOegnR+qnK2FEoaSrVwHgCIxjFkVEbW4VO31/Hd2mAwk c.example"
 
@@ -37,9 +38,7 @@ def show(key_file: Path, settings: Settings | None = None, **given: Any) -> str:
         "program": "/usr/local/bin/certgrinderd.pyz",
         **given,
     }
-    return administration.show_authorized_keys(
-        settings or Settings(domainsets="a.example"), arguments
-    )
+    return commands.show_authorized_keys(settings or Settings(domainsets="a.example"), arguments)
 
 
 def test_line_for_a_client(key_file: Path) -> None:
@@ -88,7 +87,7 @@ def test_path_that_sshd_would_misread(key_file: Path, path: str) -> None:
     with pytest.raises(MalformedInput, match="command= cannot hold"):
         show(key_file, Settings(domainsets="a.example", config_file=path))
     line = show(key_file, Settings(domainsets="a.example", config_file='/etc/it\'s "a" $b;c'))
-    assert key_lines.check(line).findings == ()
+    assert findings.check(line).findings == ()
 
 
 def test_line_that_no_program_could_be_started_with(key_file: Path) -> None:
@@ -97,7 +96,7 @@ def test_line_that_no_program_could_be_started_with(key_file: Path) -> None:
     with pytest.raises(MalformedInput, match="131071 are possible"):
         show(key_file, Settings(domainsets=many))
     short = show(key_file, Settings(domainsets=many[:100000], config_file="/c"))
-    assert key_lines.check(short).findings == ()
+    assert findings.check(short).findings == ()
 
 
 def test_line_without_a_configuration_is_warned_about(
@@ -138,19 +137,19 @@ def test_findings_are_logged_one_by_one(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And counted in the end; bytes that are no UTF-8 are a name that is none."""
-    monkeypatch.setattr(key_check, "_ask_sshd", lambda _user: None)
+    monkeypatch.setattr(check, "_ask_sshd", lambda _user: None)
     file = tmp_path / "keys"
     line = b'restrict,command="/c --domainsets a.example%s" ' + KEY.encode()
     file.write_bytes(b"garbage\n" + line % b",\xff.example")
     arguments = {"file": str(file), "user": "certgrinderd"}
     with caplog.at_level(logging.ERROR), pytest.raises(ConfigurationError, match="2 findings"):
-        key_check.check_authorized_keys(Settings(), arguments)
+        check.check_authorized_keys(Settings(), arguments)
     first, second = caplog.messages
     assert first == f"{file}: line 1: sshd ignores this line: there is no key"
     assert second.startswith(f"{file}: line 2 (c.example): in the domainsets: ")
 
     file.write_bytes(line % b"")
-    assert key_check.check_authorized_keys(Settings(), arguments) == ""
+    assert check.check_authorized_keys(Settings(), arguments) == ""
 
 
 def test_thousands_of_clients_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +157,7 @@ def test_thousands_of_clients_are_checked(tmp_path: Path, monkeypatch: pytest.Mo
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    monkeypatch.setattr(key_check, "_ask_sshd", lambda _user: None)
+    monkeypatch.setattr(check, "_ask_sshd", lambda _user: None)
     form = (serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
     lines = [
         f"restrict,command=\"/c --domainsets 'a{number}.example;b{number}.example'\" "
@@ -168,7 +167,7 @@ def test_thousands_of_clients_are_checked(tmp_path: Path, monkeypatch: pytest.Mo
     file = tmp_path / "keys"
     file.write_text("\n".join(lines), "utf-8")
     arguments = {"file": str(file), "user": "certgrinderd"}
-    assert key_check.check_authorized_keys(Settings(), arguments) == ""
+    assert check.check_authorized_keys(Settings(), arguments) == ""
     lines[1500] = lines[1500].replace("restrict,", "")
-    (found,) = key_lines.check("\n".join(lines)).findings
+    (found,) = findings.check("\n".join(lines)).findings
     assert found.line == 1501

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from certgrinderd.arguments import Parsed, parse_admin, parse_admin_options, parse_client
-from certgrinderd.commands import COMMANDS
-from certgrinderd.config import OPTIONS
+from certgrinderd.commandline.commands import COMMANDS
+from certgrinderd.commandline.parser import Parsed, parse_admin, parse_admin_options, parse_client
+from certgrinderd.commandline.usage import help_text, parsers
 from certgrinderd.errors import CertgrinderdError, ConfigurationError, UsageError, WordRefused
-from certgrinderd.usage import help_text, parsers
+from certgrinderd.settings.table import OPTIONS
 
 # The usage text of the functional description: the short options.
 DOCUMENTED_SHORT = {

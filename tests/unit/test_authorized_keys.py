@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certgrinderd.authorized_keys import (
+from certgrinderd.errors import MalformedInput
+from certgrinderd.setup.clients.line import (
     LONGEST_VALUE,
     Line,
     LineIgnored,
@@ -19,7 +20,6 @@ from certgrinderd.authorized_keys import (
     parse_line,
     parse_public_key,
 )
-from certgrinderd.errors import MalformedInput
 
 # The public half of a key that nobody has.
 ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOegnR+qnK2FEoaSrVwHgCIxjFkVEbW4VO31/Hd2mAwk"

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certgrinderd.boundary import (
+from certgrinderd.commandline.boundary import (
     LONGEST_COMMAND,
     require_client_options,
     require_plain,
     separate,
 )
-from certgrinderd.config import OPTIONS
 from certgrinderd.errors import WordRefused
+from certgrinderd.settings.table import OPTIONS
 
 WORD = st.text(alphabet="abc019_./:=+@%,-", min_size=1, max_size=8)
 WORDS = st.lists(WORD, max_size=5)

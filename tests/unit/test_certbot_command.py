@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from certgrinderd import Certgrinderd
-from certgrinderd.config import Settings
 from certgrinderd.errors import ConfigurationError
 from certgrinderd.issuance.hooks import Challenge, environment, hook_command
+from certgrinderd.settings.table import Settings
 
 HOOKS = Path(__file__).resolve().parents[2] / "hooks"
 

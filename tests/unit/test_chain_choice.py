@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from certgrinderd.issuance.chains import choose, is_for
+from certgrinderd.issuance.acme.chains import choose, is_for
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc)

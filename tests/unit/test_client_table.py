@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certgrinderd import administration, key_lines
-from certgrinderd.authorized_keys import parse_line
-from certgrinderd.client_table import parse_clients
-from certgrinderd.config import Settings
 from certgrinderd.errors import ConfigurationError, MalformedInput, UsageError
+from certgrinderd.settings.table import Settings
+from certgrinderd.setup import commands as setup
+from certgrinderd.setup.clients import findings
+from certgrinderd.setup.clients.line import parse_line
+from certgrinderd.setup.clients.table import parse_clients
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOegnR+qnK2FEoaSrVwHgCIxjFkVEbW4VO31/Hd2mAwk"
 OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEkIDJTu0SxlMxtH33cLGqeZHR5Gf1LFOHBUe0zPYp7i"
@@ -41,7 +42,7 @@ def show(path: Path, **given: Any) -> str:  # noqa: ANN401 - as argparse has it
         "program": PROGRAM,
         **given,
     }
-    return administration.show_authorized_keys(Settings(config_file="/etc/c.conf"), arguments)
+    return setup.show_authorized_keys(Settings(config_file="/etc/c.conf"), arguments)
 
 
 def write(folder: Path, *clients: object) -> Path:
@@ -62,10 +63,10 @@ def test_lines_for_all_clients(tmp_path: Path) -> None:
         f'restrict,command="{PROGRAM} --config-file /etc/c.conf --domainsets mail.example" '
         f"{OTHER_KEY} mail server\n"
     )
-    assert key_lines.check(text).findings == ()
+    assert findings.check(text).findings == ()
     text = show(write(tmp_path, WWW), environment=True, pass_words=True)
     assert 'environment="CERTGRINDERD_DOMAINSETS=example.net;' in text
-    assert key_lines.check(text).findings == ()
+    assert findings.check(text).findings == ()
 
 
 def test_several_keys_of_one_client(tmp_path: Path) -> None:

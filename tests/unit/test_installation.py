@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from build.make_reference import conf_dist
-from certgrinderd import sources
-from certgrinderd.config import OPTIONS
 from certgrinderd.errors import ConfigurationError, Interrupted
-from certgrinderd.installation import guards, layout, plan, receipt, steps, telling
-from certgrinderd.installation.layout import File
-from certgrinderd.installation.model import (
+from certgrinderd.settings import sources
+from certgrinderd.settings.table import OPTIONS
+from certgrinderd.setup.install import guards, layout, plan, receipt, report, steps
+from certgrinderd.setup.install.layout import File
+from certgrinderd.setup.install.model import (
     Found,
     Host,
     MakeFolder,
@@ -31,7 +31,7 @@ from certgrinderd.installation.model import (
     WriteFile,
     WriteReceipt,
 )
-from certgrinderd.installation.receipt import Receipt
+from certgrinderd.setup.install.receipt import Receipt
 
 PROGRAM = b"#!/bin/sh\n# certgrinderd 1.2.3. A zip file follows: unzip -l lists it.\n"
 NAMES = ("manual-auth-hook.sh", "certgrinderd.8", "certgrinderd.bash", "_certgrinderd")
@@ -242,10 +242,10 @@ def test_command_for_what_is_left_removes_that(changed: str, command: str) -> No
     machine = installed()
     machine.files[changed] = (b"changed", 0o644)
     planned = plan.uninstall(FILES, machine.look(), machine.receipt)
-    *_, last = telling.left(planned, machine.receipt)
+    *_, last = report.left(planned, machine.receipt)
     assert last.endswith(f": {command}")
     machine.do(machine.uninstall())
-    assert list(telling.left(Plan((), {}), machine.receipt)) == []
+    assert list(report.left(Plan((), {}), machine.receipt)) == []
 
 
 def test_newer_version_replaces_what_is_unchanged() -> None:

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from josepy.jwk import JWK, JWKOct
 from josepy.jws import JWS
 
-from certgrinderd.issuance import jws
-from certgrinderd.issuance.jws import AccountKey
+from certgrinderd.issuance.acme import jws
+from certgrinderd.issuance.acme.jws import AccountKey
 
 KEYS = {
     "P-256": AccountKey.generate(),

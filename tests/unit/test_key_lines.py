@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certgrinderd.authorized_keys import LONGEST_VALUE
-from certgrinderd.key_lines import Report, _shell_words, check
+from certgrinderd.setup.clients.findings import Report, _shell_words, check
+from certgrinderd.setup.clients.line import LONGEST_VALUE
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOegnR+qnK2FEoaSrVwHgCIxjFkVEbW4VO31/Hd2mAwk c.example"
 OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICt6equbFdS5Pdd9L7jEekIRIgGBwCxNSVRy0LYKjHhp"

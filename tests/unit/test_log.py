@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from certgrinderd.config import Settings
+from certgrinderd.settings.table import Settings
 from certgrinderd.system import log
 from certgrinderd.text import printable
 

@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from certgrinderd import administration, arguments, boundary, sources
-from certgrinderd.commands import COMMANDS
-from certgrinderd.config import OPTIONS
+from certgrinderd.commandline import boundary, parser
+from certgrinderd.commandline.commands import COMMANDS
 from certgrinderd.errors import ConfigurationError, UsageError, WordRefused
-from certgrinderd.installation import layout
 from certgrinderd.pki.names import DnsName, RequestedNames
 from certgrinderd.policy import parse_domainsets, require_permitted
+from certgrinderd.settings import sources
+from certgrinderd.settings.table import OPTIONS
+from certgrinderd.setup import commands as setup
+from certgrinderd.setup.install import layout
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -95,7 +97,7 @@ def test_key_line_gives_a_client_its_names(line: str) -> None:
     command = options["command"].replace("$SSH_ORIGINAL_COMMAND", said)
     words = boundary.separate(shlex.split(command)[1:], said)
     assert words.client == tuple(said.split())
-    admin = arguments.parse_admin_options(words.admin)
+    admin = parser.parse_admin_options(words.admin)
     assert admin.values["config-file"] == "/etc/certgrinderd/certgrinderd.conf"
     name, _, value = options.get("environment", "").partition("=")
     assert name in {"", "CERTGRINDERD_DOMAINSETS"}
@@ -113,10 +115,10 @@ def test_key_line_is_what_the_command_prints(tmp_path: Path, form: bool) -> None
     key_file = tmp_path / "www.pub"
     key_file.write_text(line[line.index("ssh-ed25519 ") :], encoding="utf-8")
     (words,) = [words for words in admin_words() if words[2:4] == ["show", "authorized-keys"]]
-    parsed = arguments.parse_admin([*words, *(["--environment", "--pass-words"] if form else [])])
+    parsed = parser.parse_admin([*words, *(["--environment", "--pass-words"] if form else [])])
     given = {**parsed.arguments, "program": "/usr/local/bin/certgrinderd.pyz", "file": key_file}
     configuration = sources.merge(sources.Source("command line", parsed.values))
-    printed = administration.show_authorized_keys(configuration.settings, given)
+    printed = setup.show_authorized_keys(configuration.settings, given)
     assert printed == line + "\n"
 
 
@@ -151,14 +153,14 @@ def test_client_commands_are_accepted() -> None:
     """Everything that the README tells clients to type is something that they may say."""
     assert len(client_words()) >= 6
     for words in client_words():
-        assert arguments.parse_client(words).command
+        assert parser.parse_client(words).command
     with pytest.raises(WordRefused):
-        arguments.parse_client([*client_words()[0], "--config-file", "x"])
+        parser.parse_client([*client_words()[0], "--config-file", "x"])
 
 
 def test_admin_commands_are_accepted() -> None:
     """Everything that the README tells admins to type is understood."""
-    commands = {arguments.parse_admin(words).command for words in admin_words()}
+    commands = {parser.parse_admin(words).command for words in admin_words()}
     assert commands >= {
         ("check", "authorized-keys"),
         ("get", "certificate"),
@@ -168,7 +170,7 @@ def test_admin_commands_are_accepted() -> None:
         ("show", "configuration"),
     }
     with pytest.raises(UsageError):
-        arguments.parse_admin([*admin_words()[0], "now"])
+        parser.parse_admin([*admin_words()[0], "now"])
 
 
 def test_shell_blocks_are_shell() -> None:

@@ -9,11 +9,11 @@ import subprocess
 import pytest
 
 from build.make_reference import CONF_DIST, MAN_PAGE, conf_dist, man_page
-from certgrinderd import sources
-from certgrinderd.commands import COMMANDS
-from certgrinderd.config import OPTIONS, Settings
+from certgrinderd.commandline.commands import COMMANDS
+from certgrinderd.commandline.usage import help_text
 from certgrinderd.errors import ConfigurationError
-from certgrinderd.usage import help_text
+from certgrinderd.settings import sources
+from certgrinderd.settings.table import OPTIONS, Settings
 
 AGAIN = "run `.venv/bin/python build/make_reference.py`"
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certgrinderd.errors import MalformedInput
-from certgrinderd.issuance.renewal_info import certificate_id
+from certgrinderd.issuance.acme.renewal_info import certificate_id
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc)

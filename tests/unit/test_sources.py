@@ -9,10 +9,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certgrinderd.config import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, OPTIONS
 from certgrinderd.errors import CertgrinderdError, ConfigurationError
-from certgrinderd.kinds import FLAG
-from certgrinderd.sources import Source, from_mapping, from_yaml, merge
+from certgrinderd.settings.kinds import FLAG
+from certgrinderd.settings.sources import Source, from_mapping, from_yaml, merge
+from certgrinderd.settings.table import LETS_ENCRYPT, LETS_ENCRYPT_STAGING, OPTIONS
 
 # A value of each kind that is not the default, as YAML has it.
 OTHER_VALUES: dict[str, object] = {

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certgrinderd import sshd_settings
+from certgrinderd.setup.clients import sshd
 
 
 def found_in(effective: str, needs_environment: int | None) -> list[str]:
     """What is wrong with these settings."""
-    return list(sshd_settings.reasons(sshd_settings.parse(effective), needs_environment))
+    return list(sshd.reasons(sshd.parse(effective), needs_environment))
 
 
 SSHD = """\
@@ -69,13 +69,13 @@ def test_user_environment_matters_to_those_who_use_it() -> None:
 )
 def test_files_that_sshd_reads(pattern: str, paths: list[str]) -> None:
     """Tokens are expanded, and what is no absolute path is in the home (sshd_config(5))."""
-    settings = sshd_settings.parse(f"port 22\nauthorizedkeysfile {pattern}\n")
-    assert sshd_settings.keys_files(settings, user="c-d", home="/srv/c d", uid=17) == paths
-    assert sshd_settings.keys_files({}, user="c-d", home="/srv/c d", uid=17) == []
+    settings = sshd.parse(f"port 22\nauthorizedkeysfile {pattern}\n")
+    assert sshd.keys_files(settings, user="c-d", home="/srv/c d", uid=17) == paths
+    assert sshd.keys_files({}, user="c-d", home="/srv/c d", uid=17) == []
 
 
 @given(st.text())
 def test_any_answer_of_sshd_is_read(text: str) -> None:
     """Whatever it prints, there is something to say about it or nothing."""
-    settings = sshd_settings.parse(text)
-    assert all(isinstance(each, str) for each in sshd_settings.reasons(settings, 1))
+    settings = sshd.parse(text)
+    assert all(isinstance(each, str) for each in sshd.reasons(settings, 1))

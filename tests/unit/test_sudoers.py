@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from certgrinderd import administration, sudoers
-from certgrinderd.config import LETS_ENCRYPT_STAGING, Settings
 from certgrinderd.errors import ConfigurationError, UsageError
 from certgrinderd.issuance import certbot
 from certgrinderd.issuance.hooks import Challenge
+from certgrinderd.settings.table import LETS_ENCRYPT_STAGING, Settings
+from certgrinderd.setup import commands as setup
+from certgrinderd.setup import sudo
 from certgrinderd.system import files
 
 SETTINGS = Settings(
@@ -34,13 +37,13 @@ SETTINGS = Settings(
 def expressions(settings: Settings) -> list[str]:
     """All that `show sudoers` allows."""
     return [
-        sudoers.expression(
-            sudoers.parse_command(words, named="certbot-command").arguments,
+        sudo.expression(
+            sudo.parse_command(words, named="certbot-command").arguments,
             optional=optional,
             folder=files.PRIVATE_NAME,
             named=name,
         )
-        for name, words, optional in administration._certbot_commands(settings)
+        for name, words, optional in setup._certbot_commands(settings)
     ]
 
 
@@ -58,12 +61,12 @@ def commands(settings: Settings) -> list[list[str]]:
     ):
         if challenge.place(settings) is None:
             continue
-        chosen = settings.replace(acme_server_url=server, preferred_chain=chain)
+        chosen = dataclasses.replace(settings, acme_server_url=server, preferred_chain=chain)
         with files.private_directory(settings.temp_dir) as folder:
             paths = certbot.Paths.in_folder(folder)
         found.append(certbot.certonly_command(chosen, challenge, paths))
         found.append(certbot.show_account_command(chosen))
-    return [list(sudoers.parse_command(words, named="x").arguments) for words in found]
+    return [list(sudo.parse_command(words, named="x").arguments) for words in found]
 
 
 REQUEST = commands(SETTINGS)[0]
@@ -79,9 +82,9 @@ VARIANTS = [
 
 
 @pytest.mark.parametrize("changed", VARIANTS)
-def test_every_request_is_allowed(changed: dict[str, object], tmp_path: Path) -> None:
+def test_every_request_is_allowed(changed: dict[str, Any], tmp_path: Path) -> None:
     """What the rule pins is what requests run, in any configuration, for any choice of a client."""
-    settings = SETTINGS.replace(temp_dir=str(tmp_path), **changed)
+    settings = dataclasses.replace(SETTINGS, temp_dir=str(tmp_path), **changed)
     for words in commands(settings):
         legal = not any("(X)" in word for word in words)
         assert is_allowed(settings, words) == legal, words
@@ -91,7 +94,7 @@ def test_every_request_is_allowed(changed: dict[str, object], tmp_path: Path) ->
 
 def test_request_of_another_configuration_is_not_allowed(tmp_path: Path) -> None:
     """The rule is for one configuration: each of these differs in one value."""
-    settings = SETTINGS.replace(temp_dir=str(tmp_path))
+    settings = dataclasses.replace(SETTINGS, temp_dir=str(tmp_path))
     for changed in (
         {"acme_email": "other@example.org"},
         {"auth_hook": "/bin/echo"},
@@ -101,7 +104,7 @@ def test_request_of_another_configuration_is_not_allowed(tmp_path: Path) -> None
         {"skip_acme_server_cert_verify": True},
     ):
         (tmp_path / "x").mkdir(exist_ok=True)
-        other = settings.replace(**changed)
+        other = dataclasses.replace(settings, **changed)
         assert not any(is_allowed(settings, words) for words in commands(other) if "--csr" in words)
         assert all(is_allowed(other, words) for words in commands(other) if "(X)" not in words[-1])
 
@@ -167,20 +170,20 @@ def test_only_client_servers_are_allowed() -> None:
 
 def test_expression_is_as_long_as_sudo_can_match() -> None:
     """1,024 characters, `^` and `$` included; one more is an error that says what to do."""
-    assert len(sudoers.expression(["a" * 1022], named="x")) == 1024
+    assert len(sudo.expression(["a" * 1022], named="x")) == 1024
     with pytest.raises(ConfigurationError, match=r"x would have .* 1025 characters.*cli\.ini"):
-        sudoers.expression(["a" * 1023], named="x")
+        sudo.expression(["a" * 1023], named="x")
     with pytest.raises(ConfigurationError, match="use shorter paths"):
-        expressions(SETTINGS.replace(certbot_config_dir="/" + "x" * 500))
+        expressions(dataclasses.replace(SETTINGS, certbot_config_dir="/" + "x" * 500))
 
 
 @pytest.mark.parametrize("text", ["a#b", 'a"b', "a\\b", "a\nb", "a\x02\x1bb"])
 def test_what_sudoers_cannot_hold_is_an_error(text: str) -> None:
     """A comment, a quote, a backslash, control characters; others are taken as they are."""
     with pytest.raises(ConfigurationError, match="a rule for sudo cannot hold"):
-        sudoers.expression([text], named="x")
+        sudo.expression([text], named="x")
     plain = "a.[b](c){2}*+?^$|,:=!@%~;'é"
-    pattern = sudoers.expression([plain], named="x")
+    pattern = sudo.expression([plain], named="x")
     assert re.fullmatch(pattern, plain)
     assert not re.fullmatch(pattern, plain.replace(".", "x"))
 
@@ -196,7 +199,7 @@ def test_what_sudoers_cannot_hold_is_an_error(text: str) -> None:
 )
 def test_sudo_command_is_taken_apart(command: str, run_as: str, rest: list[str]) -> None:
     """The options that a rule can answer."""
-    parsed = sudoers.parse_command(command.split(), named="x")
+    parsed = sudo.parse_command(command.split(), named="x")
     assert (parsed.run_as, [parsed.program, *parsed.arguments]) == (run_as, rest)
 
 
@@ -216,7 +219,7 @@ def test_sudo_command_is_taken_apart(command: str, run_as: str, rest: list[str])
 def test_sudo_command_that_no_rule_can_pin(command: str, reason: str) -> None:
     """And what to write instead."""
     with pytest.raises(ConfigurationError, match=reason):
-        sudoers.parse_command(command.split(), named="x")
+        sudo.parse_command(command.split(), named="x")
 
 
 @pytest.mark.parametrize(
@@ -225,17 +228,17 @@ def test_sudo_command_that_no_rule_can_pin(command: str, reason: str) -> None:
 def test_user_is_a_name(name: str) -> None:
     """Nothing that means somebody else in sudoers."""
     with pytest.raises(UsageError, match="not the name of a user"):
-        sudoers.require_user(name)
-    assert sudoers.require_user("cert.grinder-d_2") == "cert.grinder-d_2"
+        sudo.require_user(name)
+    assert sudo.require_user("cert.grinder-d_2") == "cert.grinder-d_2"
 
 
 @pytest.mark.parametrize("value", ["/a b", '/a"', "/a*", "/a\\", "", "/é"])
 def test_variable_has_one_plain_value(value: str) -> None:
     """The value is a pattern to sudo: nothing that would match more than itself."""
-    command = sudoers.SudoCommand("root", "/c", ())
+    command = sudo.SudoCommand("root", "/c", ())
     with pytest.raises(ConfigurationError, match="for WEBROOT"):
-        sudoers.render("u", [(command, "^x$")], {"WEBROOT": value})
-    text = sudoers.render("u", [(command, "^x$")], {"WEBROOT": "/a-b_c.d", "ACMEZONE": "_a.b"})
+        sudo.render("u", [(command, "^x$")], {"WEBROOT": value})
+    text = sudo.render("u", [(command, "^x$")], {"WEBROOT": "/a-b_c.d", "ACMEZONE": "_a.b"})
     assert 'Defaults:u env_keep="WEBROOT=/a-b_c.d ACMEZONE=_a.b"\n' in text
     assert text.endswith("\nu ALL=(root) NOPASSWD: /c ^x$\n")
 
@@ -244,7 +247,7 @@ def test_program_is_a_plain_path() -> None:
     """A star or a comma in it would mean something to sudo."""
     for program in ("/a*", "/a,b", "/a b", "/a\\"):
         with pytest.raises(ConfigurationError, match="cannot hold"):
-            sudoers.render("u", [(sudoers.SudoCommand("root", program, ()), "^x$")], {})
+            sudo.render("u", [(sudo.SudoCommand("root", program, ()), "^x$")], {})
 
 
 def test_no_rule_without_sudo_or_requests() -> None:
@@ -256,7 +259,7 @@ def test_no_rule_without_sudo_or_requests() -> None:
         ({"temp_dir": "tmp"}, "absolute path, not tmp"),
     ):
         with pytest.raises(ConfigurationError, match=reason):
-            expressions(SETTINGS.replace(**changed))
+            expressions(dataclasses.replace(SETTINGS, **changed))
     assert expressions(SETTINGS)
 
 
@@ -268,16 +271,16 @@ def test_visudo_takes_what_is_rendered(tmp_path: Path) -> None:
     if visudo is None:
         pytest.skip("visudo is not installed")
     rules = [
-        (sudoers.parse_command(words, named="x"), pattern)
+        (sudo.parse_command(words, named="x"), pattern)
         for (_, words, _), pattern in zip(
-            administration._certbot_commands(SETTINGS), expressions(SETTINGS), strict=True
+            setup._certbot_commands(SETTINGS), expressions(SETTINGS), strict=True
         )
     ]
     file = tmp_path / "rule"
-    file.write_text(sudoers.render("certgrinderd", rules, {"ACMEZONE": "a.example"}), "utf-8")
+    file.write_text(sudo.render("certgrinderd", rules, {"ACMEZONE": "a.example"}), "utf-8")
     done = subprocess.run([visudo, "-c", "-f", file], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    file.write_text(sudoers.render("certgrinderd", rules, {}), "utf-8")
+    file.write_text(sudo.render("certgrinderd", rules, {}), "utf-8")
     subprocess.run([visudo, "-c", "-f", file], capture_output=True, check=True)
     file.write_text(file.read_text("utf-8").replace("NOPASSWD:", "NOPASSWD"), "utf-8")
     assert subprocess.run([visudo, "-c", "-f", file], capture_output=True, check=False).returncode

@@ -1,0 +1,101 @@
+"""Who said this word of the command line: the admin or the client?
+
+sshd runs the admin's forced command with what the client typed in SSH_ORIGINAL_COMMAND; a forced
+command that ends with $SSH_ORIGINAL_COMMAND puts both into one command line (sshd(8),
+AUTHORIZED_KEYS FILE FORMAT). A client that could add any option would own the server.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from certgrinderd.errors import WordRefused
+from certgrinderd.settings.table import OPTIONS, Option
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Nothing that a shell expands, quotes or splits at, and nothing that a terminal obeys: the words
+# that arrive are the words that were sent, whatever shell was in between.
+_PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:=+@%,-")
+LONGEST_COMMAND = 4096
+
+
+@dataclass(frozen=True)
+class Words:
+    """A command line by who said it.
+
+    Attributes:
+        admin: The admin's words.
+        client: The client's words; None when there is no client, and all words are the admin's.
+    """
+
+    admin: tuple[str, ...]
+    client: tuple[str, ...] | None
+
+
+def separate(argv: Sequence[str], original_command: str | None) -> Words:
+    """Tell the admin's words from the client's.
+
+    Args:
+        argv: The words after the program's name.
+        original_command: SSH_ORIGINAL_COMMAND, or None if it is not in the environment.
+
+    Returns:
+        When argv ends with exactly the client's words, the words before them are the admin's.
+        Otherwise all of argv is; the caller must refuse a command among the admin's words then.
+        What the client's words are made of is not looked at; see require_plain.
+    """
+    if original_command is None:
+        return Words(tuple(argv), None)
+    # As sh splits an unquoted variable (IFS is space, tab, newline), not as str.split() does.
+    blanks = original_command.replace("\t", " ").replace("\n", " ")
+    client = tuple(word for word in blanks.split(" ") if word)
+    count = len(client)
+    if count and tuple(argv[-count:]) == client:
+        return Words(tuple(argv[:-count]), client)
+    return Words(tuple(argv), client)
+
+
+def require_plain(words: Sequence[str]) -> None:
+    """Require that no shell can have changed a client's words, and that there are not too many.
+
+    Raises:
+        WordRefused: A word has a character that is not plain, or all together are too long.
+    """
+    if sum(map(len, words)) > LONGEST_COMMAND:
+        raise WordRefused(f"the command is longer than {LONGEST_COMMAND} characters")
+    for word in words:
+        if not word or not _PLAIN.issuperset(word):
+            raise WordRefused(
+                f"the word {word!r} has other characters than letters, digits and _./:=+@%,-"
+            )
+
+
+def require_client_options(words: Sequence[str]) -> None:
+    """Require that a client names no option that is the admin's.
+
+    The parser for clients knows only their options, so this is for the message alone: among words
+    that it has refused, it tells a forbidden option from one that doesn't exist. It does not know
+    which words are values.
+
+    Raises:
+        WordRefused: It does.
+    """
+    closed = {
+        flag: option
+        for option in OPTIONS.values()
+        if not option.client_may_set
+        for flag in option.flags
+    }
+    for word in words:
+        option = _named_by(word, closed)
+        if option is not None:
+            raise WordRefused(f"--{option.name} is for the server's admin, not for clients")
+
+
+def _named_by(word: str, options: dict[str, Option]) -> Option | None:
+    if word.startswith("--"):
+        return options.get(word.partition("=")[0])
+    return options.get(word[:2]) if word.startswith("-") else None

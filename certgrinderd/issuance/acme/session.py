@@ -1,0 +1,267 @@
+"""Talking to an ACME server: nonces, signed requests, retries and problem documents (RFC 8555)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections import deque
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from certgrinderd.errors import AcmeError, RateLimited, Unreachable
+from certgrinderd.issuance.acme import jws
+from certgrinderd.system import https
+from certgrinderd.system.waiting import Patience
+
+logger = logging.getLogger(__name__)
+
+_ERROR_PREFIX = "urn:ietf:params:acme:error:"
+_LONGEST_TEXT = 1000
+_MOST_SUBPROBLEMS = 100
+
+# RFC 8555 section 6.5: try again with the nonce that came along. Half of all nonces may be bad.
+_MOST_BAD_NONCES = 40
+_MOST_FAILURES = 4
+_FIRST_PAUSE = 0.25
+# A longer wait is the client's to decide: it comes back by itself.
+_LONGEST_RETRY_AFTER = 10.0
+# Who says more says nothing; and there has to be a date for it.
+_LONGEST_WAIT = 366 * 86400.0
+
+
+class Session:
+    """A server and, once there is one, the account with which we speak to it.
+
+    Safe to use from several threads.
+
+    Attributes:
+        directory_url: The server's.
+        patience: The time that there is for the task at hand.
+        key: The account's key.
+        account_url: The account; None as long as there is none.
+    """
+
+    def __init__(self, directory_url: str, client: https.Client, patience: Patience) -> None:
+        self.directory_url = directory_url
+        self.patience = patience
+        self.key: jws.AccountKey | None = None
+        self.account_url: str | None = None
+        self._client = client
+        self._nonces: deque[str] = deque(maxlen=64)
+        self._directory: Mapping[str, Any] | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def directory(self) -> Mapping[str, Any]:
+        """What the server offers (RFC 8555 section 7.1.1), asked for once.
+
+        Raises:
+            AcmeError, Unreachable: See get.
+        """
+        with self._lock:
+            if self._directory is None:
+                found = json_object(self.get(self.directory_url), self.directory_url)
+                if not isinstance(found.get("newOrder"), str):
+                    raise AcmeError(f"{self.directory_url} is not the directory of an ACME server")
+                self._directory = found
+            return self._directory
+
+    def url(self, name: str) -> str:
+        """Return an entry of the directory, such as "newOrder".
+
+        Raises:
+            AcmeError: There is none.
+        """
+        found = self.directory.get(name)
+        if not isinstance(found, str):
+            raise AcmeError(f"the ACME server {self.directory_url} offers no {name}")
+        return found
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """The directory's facts about the server; empty if it tells none."""
+        found = self.directory.get("meta")
+        return found if isinstance(found, dict) else {}
+
+    def get(self, url: str) -> https.Answer:
+        """Ask without a signature.
+
+        Raises:
+            AcmeError, Unreachable: See post.
+        """
+        return self._ask("GET", url)
+
+    def post(self, url: str, payload: object, *, by_key: bool = False) -> https.Answer:
+        """Send a signed request.
+
+        Args:
+            url: Where to.
+            payload: What JSON can say; None for POST-as-GET.
+            by_key: Whether the key speaks for itself, for an account that is to be made or found.
+
+        Raises:
+            AcmeError: The server says no.
+            Unreachable: It does not answer, or not now; RateLimited if that is why.
+        """
+        return self._ask("POST", url, payload, by_key=by_key)
+
+    def _ask(
+        self, method: str, url: str, payload: object = None, *, by_key: bool = False
+    ) -> https.Answer:
+        bad_nonces = failures = 0
+        while True:
+            self.patience.check()
+            answer, is_limit = None, False
+            try:
+                answer = self._once(method, url, payload, by_key=by_key)
+            except https.NotTrusted as error:
+                raise AcmeError(
+                    f"the ACME server is not to be trusted: {error}; for the private CA behind it "
+                    "there is acme-ca-file"
+                ) from error
+            except https.ConnectionFailed as error:
+                reason = f"the ACME server cannot be reached: {error}"
+            if answer is not None:
+                if answer.status < 300:  # noqa: PLR2004 - HTTP
+                    return answer
+                problem = _problem(answer, url)
+                if problem.kind == "badNonce" and bad_nonces < _MOST_BAD_NONCES:
+                    bad_nonces += 1
+                    continue
+                is_limit = answer.status == 429 or problem.kind == "rateLimited"  # noqa: PLR2004
+                if answer.status < 500 and not is_limit:  # noqa: PLR2004 - HTTP
+                    raise problem
+                reason = str(problem)
+            failures += 1
+            wanted = retry_after(answer) if answer is not None else None
+            self._pause(wanted, failures, reason, is_limit=is_limit)
+
+    def _pause(self, wanted: float | None, failures: int, reason: str, *, is_limit: bool) -> None:
+        """Wait before the next attempt.
+
+        Raises:
+            Unreachable, RateLimited: There is to be none, or the server wants a longer pause.
+        """
+        kind = RateLimited if is_limit else Unreachable
+        if wanted is not None and wanted > _LONGEST_RETRY_AFTER:
+            until = datetime.now(timezone.utc) + timedelta(seconds=wanted)
+            raise kind(f"{reason}; try again after {until:%Y-%m-%d %H:%M:%S} UTC")
+        if failures > _MOST_FAILURES or (is_limit and wanted is None):
+            raise kind(f"{reason}; try again later")
+        pause = wanted if wanted is not None else _FIRST_PAUSE * 2 ** (failures - 1)
+        logger.warning("%s; trying again in %g seconds", reason, pause)
+        self.patience.pause(pause)
+
+    def _once(self, method: str, url: str, payload: object, *, by_key: bool) -> https.Answer:
+        if method != "POST":
+            answer = self._client.request(method, url, check=self.patience.check)
+        else:
+            assert self.key is not None  # noqa: S101 - for the type checker
+            body = jws.request(
+                self.key,
+                payload,
+                url=url,
+                nonce=self._nonce(),
+                account_url=None if by_key else self.account_url,
+            )
+            headers = {"Content-Type": "application/jose+json"}
+            answer = self._client.request(
+                "POST", url, body=body, headers=headers, check=self.patience.check
+            )
+        nonce = answer.headers.get("Replay-Nonce")
+        if nonce:
+            self._nonces.append(nonce)
+        logger.debug("%s %s: %d, %d bytes", method, url, answer.status, len(answer.body))
+        return answer
+
+    def _nonce(self) -> str:
+        try:
+            return self._nonces.pop()
+        except IndexError:
+            answer = self._client.request("HEAD", self.url("newNonce"), check=self.patience.check)
+        nonce = answer.headers.get("Replay-Nonce")
+        if not nonce:
+            raise https.ConnectionFailed(f"no nonce came (HTTP status {answer.status})")
+        return nonce
+
+
+def json_object(answer: https.Answer, url: str) -> dict[str, Any]:
+    """Read an answer as a JSON object.
+
+    Raises:
+        AcmeError: It is none.
+    """
+    found = _json_object(answer.body)
+    if found is None:
+        raise AcmeError(f"the ACME server answers {url} with something that is no JSON object")
+    return found
+
+
+def _json_object(data: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def retry_after(answer: https.Answer) -> float | None:
+    """Return the seconds that a server asks us to wait (RFC 9110 section 10.2.3), if it does."""
+    text = answer.headers.get("Retry-After")
+    if text is None:
+        return None
+    if text.strip().isascii() and text.strip().isdigit():
+        return min(float(text.strip()[:9]), _LONGEST_WAIT)
+    from email.utils import parsedate_to_datetime
+
+    try:
+        when = parsedate_to_datetime(text)
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
+    when = when if when.tzinfo else when.replace(tzinfo=timezone.utc)
+    wanted = (when - datetime.now(timezone.utc)).total_seconds()
+    return min(max(0.0, wanted), _LONGEST_WAIT)
+
+
+def _problem(answer: https.Answer, url: str) -> AcmeError:
+    found = _json_object(answer.body)
+    if found is None or not isinstance(found.get("type", ""), str):
+        text = answer.body[:200].decode("utf-8", "replace").strip()
+        return AcmeError(f"the ACME server answers {url} with status {answer.status}: {text!r}")
+    return AcmeError(f"the ACME server says {problem_text(found)}", kind=_kind(found))
+
+
+def problem_text(problem: object) -> str:
+    """Return a problem document (RFC 7807, RFC 8555 section 6.7) as one line for people."""
+    if not isinstance(problem, dict):
+        return "that something failed, and not what"
+    found = problem.get("subproblems")
+    subproblems = found[:_MOST_SUBPROBLEMS] if isinstance(found, list) else []
+    return "; ".join(
+        [
+            _one_problem(problem),
+            *(f"{_identifier(sub)}: {_one_problem(sub)}" for sub in subproblems if _is_object(sub)),
+        ]
+    )
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _one_problem(problem: Mapping[str, Any]) -> str:
+    detail = problem.get("detail")
+    text = detail if isinstance(detail, str) and detail else "no further detail"
+    return f"{_kind(problem) or 'error'}: {text[:_LONGEST_TEXT]}"
+
+
+def _identifier(problem: Mapping[str, Any]) -> str:
+    identifier = problem.get("identifier")
+    value = identifier.get("value") if isinstance(identifier, dict) else None
+    return str(value)[:_LONGEST_TEXT] if value else "(for no name)"
+
+
+def _kind(problem: Mapping[str, Any]) -> str:
+    return str(problem.get("type") or "")[:_LONGEST_TEXT].removeprefix(_ERROR_PREFIX)

@@ -1,0 +1,160 @@
+"""What the value of an option may be, wherever it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+KEY_TYPES = ("rsa", "ecdsa", "ed25519")
+
+Value = str | int | bool | tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What an option's value may be.
+
+    Attributes:
+        expects: For error messages: "a whole number of seconds".
+        parse: From a word of the command line or a value of a YAML file to a value; ValueError
+            when it is none, with more about the reason if there is more to say.
+    """
+
+    expects: str
+    parse: Callable[[object], Value]
+
+
+def _fullmatch(pattern: str, text: str) -> bool:
+    # re takes longer to load than most command lines to read, which need none of these.
+    import re
+
+    return re.fullmatch(pattern, text, re.ASCII) is not None
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise ValueError
+    return value
+
+
+def _command(value: object) -> str:
+    text = _text(value)
+    import shlex
+
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"a shell would say: {error}") from error
+    if not words or not words[0]:
+        raise ValueError
+    return text
+
+
+def _url(value: object) -> str:
+    text = _text(value)
+    if not _fullmatch(r"https://[A-Za-z0-9.:\[\]_-]+(/[!-~]*)?", text):
+        raise ValueError
+    return text
+
+
+def _urls(value: object) -> tuple[str, ...]:
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list):
+        raise ValueError
+    return tuple(_url(item.strip() if isinstance(item, str) else item) for item in items)
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
+def _level(value: object) -> str:
+    level = _text(value).upper()
+    if level not in LOG_LEVELS:
+        raise ValueError
+    return level
+
+
+def _key_types(value: object) -> tuple[str, ...]:
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list) or not items:
+        raise ValueError
+    names = tuple(_text(item).strip().lower() for item in items)
+    if not set(names) <= set(KEY_TYPES):
+        raise ValueError
+    return names
+
+
+def _number(smallest: int, largest: int) -> Callable[[object], int]:
+    def parse(value: object) -> int:
+        if isinstance(value, str) and _fullmatch(r"[0-9]{1,9}", value):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError
+        if not smallest <= value <= largest:
+            raise ValueError
+        return value
+
+    return parse
+
+
+def _chain_name(value: object) -> str:
+    text = _text(value)
+    # It becomes an argument of another program: nothing that could be taken for an option.
+    if not _fullmatch(r"[A-Za-z0-9][A-Za-z0-9 ._()'-]{0,99}", text):
+        raise ValueError
+    return text
+
+
+def _word(value: object) -> str:
+    text = _text(value)
+    if not _fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
+        raise ValueError
+    return text
+
+
+def _certificate_id(value: object) -> str:
+    text = _text(value)
+    if not _fullmatch(r"[A-Za-z0-9_-]{1,100}\.[A-Za-z0-9_-]{1,100}", text):
+        raise ValueError
+    return text
+
+
+def _facility(value: object) -> str:
+    text = _text(value).upper()
+    if not _fullmatch(r"LOG_[A-Z0-9]+", text):
+        raise ValueError
+    return text
+
+
+def number(unit: str, smallest: int, largest: int) -> Kind:
+    """A whole number with a unit, such as "bytes", and bounds."""
+    return Kind(
+        f"a whole number of {unit} from {smallest} to {largest}", _number(smallest, largest)
+    )
+
+
+def seconds(smallest: int) -> Kind:
+    """A time in seconds, a day at most."""
+    return number("seconds", smallest, 86400)
+
+
+TEXT = Kind("text, in quotes where YAML would take it for something else", _text)
+PATH = Kind("a path", _text)
+COMMAND = Kind("a command as a shell would read it", _command)
+URL = Kind("a URL that starts with https://", _url)
+URLS = Kind("a list of URLs that start with https://", _urls)
+FLAG = Kind("true or false", _flag)
+LEVEL = Kind("one of " + ", ".join(LOG_LEVELS), _level)
+KEYS = Kind("a list of " + ", ".join(KEY_TYPES), _key_types)
+CHAIN = Kind("the name of a chain, such as ISRG_Root_X1", _chain_name)
+SECRET = Kind("text that is nobody's business", _text)
+CERTIFICATE_ID = Kind("two words in base64url with a dot between them", _certificate_id)
+WORD = Kind("a word of letters, digits and ._-", _word)
+FACILITY = Kind("a facility of syslog, such as LOG_USER or LOG_LOCAL0", _facility)

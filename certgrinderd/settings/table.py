@@ -1,0 +1,401 @@
+"""The one table of options. Parser, configuration file, --help, man page and conf.dist read it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from certgrinderd.errors import ConfigurationError
+from certgrinderd.settings import kinds
+from certgrinderd.settings.kinds import COMMAND, FLAG, PATH, SECRET, TEXT, URL, Kind, Value
+
+LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
+LETS_ENCRYPT_STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
+BUILTIN = "builtin"
+SYSTEM_CERTBOT = "/usr/local/bin/sudo /usr/local/bin/certbot"
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option, wherever it is given.
+
+    Attributes:
+        name: As on the command line without the dashes, and as a key of the configuration file.
+        help: What it does, in one or more sentences; the default is added where it is shown.
+        default: The value when nobody says anything.
+        kind: What the value may be.
+        short: The short forms, with their dash.
+        client_may_set: Whether a client's command line may hold it; no unless said so.
+        in_file: Whether the configuration file may hold it.
+    """
+
+    name: str
+    help: str
+    default: Value
+    kind: Kind
+    short: tuple[str, ...] = ()
+    client_may_set: bool = False
+    in_file: bool = True
+
+    @property
+    def attribute(self) -> str:
+        """The attribute of Settings that holds its value."""
+        return self.name.replace("-", "_")
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The words that name it on a command line, short ones first."""
+        return (*self.short, f"--{self.name}")
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it stands alone on the command line, without a value."""
+        return self.kind is FLAG
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether nobody should see its value."""
+        return self.kind is SECRET
+
+    @property
+    def default_text(self) -> str:
+        """The default as people read it."""
+        if self.default in (None, ()):
+            return "none"
+        if isinstance(self.default, tuple):
+            return ",".join(self.default)
+        return str(self.default)
+
+    def parse(self, value: object, *, named: str) -> Value:
+        """Read a value.
+
+        Args:
+            value: A word of a command line or a value from YAML; None means "not set".
+            named: How the one who gave it calls it: "--lock-timeout", "FILE: lock-timeout".
+
+        Raises:
+            ConfigurationError: It is no such value.
+        """
+        if value is None:
+            return self.default
+        try:
+            return self.kind.parse(value)
+        except ValueError as error:
+            shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:80] + "…"  # noqa: PLR2004
+            reason = f" ({error})" if str(error) else ""
+            raise ConfigurationError(
+                f"{named}: expected {self.kind.expects}, not {shown}{reason}"
+            ) from error
+
+
+def _option(
+    help: str,  # noqa: A002 - argparse's word for it
+    default: Value,
+    kind: Kind,
+    short: tuple[str, ...] = (),
+    *,
+    client_may_set: bool = False,
+    in_file: bool = True,
+) -> Any:  # noqa: ANN401 - as dataclasses.field()
+    """Describe an attribute of Settings, which is an option: see Option."""
+    facts = {
+        "help": help,
+        "default": default,
+        "kind": kind,
+        "short": short,
+        "client_may_set": client_may_set,
+        "in_file": in_file,
+    }
+    return dataclasses.field(default=default, metadata=facts)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The values in force, one attribute per option; the order is that of the alphabet."""
+
+    acme_ca_file: str | None = _option(
+        "The PEM file with the CA certificates by which the ACME server itself is to be trusted, "
+        "in place of the system's: for a private CA.",
+        None,
+        PATH,
+    )
+    acme_client_command: str | None = _option(
+        "A program that gets certificates as another user, in place of certbot-command: by sudo "
+        "`certgrinderd.pyz acme-client`, or any other one that reads a CSR and prints the chain.",
+        None,
+        COMMAND,
+    )
+    acme_email: str | None = _option(
+        "The email address for the ACME account; several are separated by commas. Certbot uses it "
+        "only when it makes the account, the built-in ACME client also tells the CA a new one.",
+        None,
+        TEXT,
+    )
+    acme_fallback_eab_hmac_key: str | None = _option(
+        "As eab-hmac-key, for acme-fallback-server-url.", None, SECRET
+    )
+    acme_fallback_eab_hmac_key_file: str | None = _option(
+        "As eab-hmac-key-file, for acme-fallback-server-url.", None, PATH
+    )
+    acme_fallback_eab_kid: str | None = _option(
+        "As eab-kid, for acme-fallback-server-url.", None, TEXT
+    )
+    acme_fallback_server_url: str | None = _option(
+        "The directory of a second ACME server, for when the first one does not answer or says "
+        "that we ask too often. It is not asked for what the first one refuses, nor when "
+        "acme-server-url is not the one of the same place. The built-in ACME client alone knows "
+        "it.",
+        None,
+        URL,
+    )
+    acme_profile: str | None = _option(
+        "The profile to ask the CA for: the kind of certificate, such as shortlived or tlsserver "
+        "at Let's Encrypt.",
+        None,
+        kinds.WORD,
+    )
+    acme_server_url: str = _option(
+        "The URL of the ACME server's directory.", LETS_ENCRYPT, URL, client_may_set=True
+    )
+    acme_zone: str | None = _option(
+        "The DNS zone to pass to the hooks as ACMEZONE, for DNS-01 challenges. Leave it unset to "
+        "disable DNS-01.",
+        None,
+        TEXT,
+        ("-z",),
+    )
+    allow_key_types: tuple[str, ...] = _option(
+        "The types of keys that clients may get certificates for: rsa, ecdsa, ed25519, as a YAML "
+        "list or separated by commas. Public CAs do not sign ed25519.",
+        ("rsa", "ecdsa"),
+        kinds.KEYS,
+    )
+    auth_hook: str = _option(
+        "The command that prepares a challenge: a path, or a name in the folder hooks/ next to "
+        "the program or inside it, and arguments if it needs any.",
+        "manual-auth-hook.sh",
+        COMMAND,
+        ("-A",),
+    )
+    cache_dir: str | None = _option(
+        "The folder in which OCSP responses are kept until half of their validity is over; they "
+        "are verified each time. Unset, each request asks the CA.",
+        None,
+        PATH,
+    )
+    certbot_command: str = _option(
+        "The command that runs Certbot, or the word builtin for the ACME client inside "
+        "certgrinderd, which needs no sudo and serves any number of clients at once. As long as it "
+        "is the default and one of the two programs is missing, it means builtin.",
+        SYSTEM_CERTBOT,
+        COMMAND,
+    )
+    certbot_config_dir: str | None = _option(
+        "The path to pass to Certbot as --config-dir.", None, PATH
+    )
+    certbot_logs_dir: str | None = _option("The path to pass to Certbot as --logs-dir.", None, PATH)
+    certbot_work_dir: str | None = _option("The path to pass to Certbot as --work-dir.", None, PATH)
+    certificate_file: str | None = _option(
+        "The PEM file with the certificate chain to look at, instead of standard input.",
+        None,
+        PATH,
+    )
+    cleanup_hook: str = _option(
+        "The command that takes a challenge away again; found like auth-hook.",
+        "manual-cleanup-hook.sh",
+        COMMAND,
+        ("-C",),
+    )
+    chain_length: int | None = _option(
+        "How many certificates the chain should have. Among the chains that the CA offers one of "
+        "this length is chosen, if there is one. The built-in ACME client alone knows it.",
+        None,
+        kinds.number("certificates", 1, 10),
+        client_may_set=True,
+    )
+    client_acme_servers: tuple[str, ...] = _option(
+        "ACME servers that a client may choose with --acme-server-url, besides acme-server-url "
+        "and the staging server of Let's Encrypt: a YAML list, or separated by commas.",
+        (),
+        kinds.URLS,
+    )
+    config_file: str | None = _option(
+        "The configuration file, in YAML.", None, PATH, ("-f", "-c"), in_file=False
+    )
+    crl_timeout: int = _option(
+        "The seconds that fetching a CRL from one URL may take.", 60, kinds.seconds(1)
+    )
+    csr_file: str | None = _option(
+        "The PEM file with the certificate signing request, instead of standard input.", None, PATH
+    )
+    debug: bool = _option(
+        "Log everything: the same as log-level DEBUG.",
+        default=False,
+        kind=FLAG,
+        short=("-d",),
+        client_may_set=True,
+    )
+    domainsets: str | None = _option(
+        "The names that the client may have: sets separated by semicolons, names in a set by "
+        "commas. Takes the place of the environment variable CERTGRINDERD_DOMAINSETS; both at "
+        "once is an error.",
+        None,
+        TEXT,
+    )
+    domainsets_file: str | None = _option(
+        "The file that holds the domainsets, in place of the option domainsets: one set on each "
+        "line; lines that begin with # are comments.",
+        None,
+        PATH,
+    )
+    eab_hmac_key: str | None = _option(
+        "The HMAC key that the CA gave with eab-kid, in base64url. Better in a file of its own: "
+        "eab-hmac-key-file.",
+        None,
+        SECRET,
+    )
+    eab_hmac_key_file: str | None = _option(
+        "The file that holds the HMAC key that the CA gave with eab-kid.", None, PATH
+    )
+    eab_kid: str | None = _option(
+        "The key ID of the account that you have with the CA already, for CAs that make ACME "
+        "accounts for their customers only.",
+        None,
+        TEXT,
+    )
+    hook_concurrency: int = _option(
+        "How many hooks the built-in ACME client runs at a time. 1 for hooks that can't run "
+        "alongside each other, or that do all work in the last call.",
+        8,
+        kinds.number("hooks", 1, 64),
+    )
+    input_timeout: int = _option(
+        "The seconds that a client has to send its request.", 30, kinds.seconds(1)
+    )
+    issuance_timeout: int = _option(
+        "The seconds that one attempt to get a certificate may take, all hooks included.",
+        900,
+        kinds.seconds(1),
+    )
+    lock_timeout: int = _option(
+        "The seconds to wait for other runs of Certbot: two can't run at once.",
+        300,
+        kinds.seconds(0),
+    )
+    log_level: str = _option(
+        "How much to log, on standard error and to syslog: one of "
+        + ", ".join(kinds.LOG_LEVELS)
+        + ".",
+        "INFO",
+        kinds.LEVEL,
+        ("-l",),
+        client_may_set=True,
+    )
+    max_crl_size: int = _option(
+        "The most bytes that a CRL may have.",
+        33554432,
+        kinds.number("bytes", 1024, 536870912),
+    )
+    max_input_size: int = _option(
+        "The most bytes that are read from standard input.",
+        65536,
+        kinds.number("bytes", 1024, 16777216),
+    )
+    max_names: int = _option(
+        "The most names that one certificate may have.",
+        100,
+        kinds.number("names", 1, 1000),
+    )
+    ocsp_allow_private: bool = _option(
+        "Let clients' requests for OCSP responses and CRLs go to private addresses, this host "
+        "included, and to any port: for a CA of your own. Requests that the admin makes may go "
+        "there anyway.",
+        default=False,
+        kind=FLAG,
+    )
+    ocsp_timeout: int = _option(
+        "The seconds that one OCSP responder has to answer.", 10, kinds.seconds(1)
+    )
+    pid_dir: str = _option(
+        "The folder of the PID files, on which runs of Certbot queue up: one file for all, and one "
+        "for each client.",
+        "/tmp",  # noqa: S108 - as documented; the file in it is opened with care
+        PATH,
+        ("-p",),
+    )
+    preferred_chain: str | None = _option(
+        "The name of the root to prefer when the CA offers several chains, with underscores for "
+        "spaces: ISRG_Root_X1. An unknown name means the CA's default chain.",
+        None,
+        kinds.CHAIN,
+        client_may_set=True,
+    )
+    replaces: str | None = _option(
+        "The certificate that the new one is to replace, for the CA's planning: its "
+        "certificate-id as get renewal-info prints it. The built-in ACME client alone knows it.",
+        None,
+        kinds.CERTIFICATE_ID,
+        client_may_set=True,
+        in_file=False,
+    )
+    skip_acme_server_cert_verify: bool = _option(
+        "Do not verify the ACME server's TLS certificate. For tests only.", default=False, kind=FLAG
+    )
+    staging: bool = _option(
+        "Use the staging server of Let's Encrypt: the same as acme-server-url "
+        + LETS_ENCRYPT_STAGING
+        + ".",
+        default=False,
+        kind=FLAG,
+        short=("-s",),
+        client_may_set=True,
+    )
+    syslog_facility: str | None = _option(
+        "The facility for syslog, such as LOG_USER or LOG_LOCAL0. Needs syslog-socket.",
+        None,
+        kinds.FACILITY,
+    )
+    syslog_socket: str | None = _option(
+        "Where syslog listens: the path of a socket, such as /dev/log, or HOST:PORT for UDP. "
+        "Needs syslog-facility.",
+        None,
+        TEXT,
+    )
+    temp_dir: str | None = _option(
+        "The folder in which each run makes and removes a private folder. By default the system's.",
+        None,
+        PATH,
+        ("-t",),
+    )
+    web_root: str | None = _option(
+        "The path to pass to the hooks as WEBROOT, for HTTP-01 challenges. Leave it unset to "
+        "disable HTTP-01.",
+        None,
+        PATH,
+        ("-w",),
+    )
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Value]) -> Settings:
+        """Make it from option names and parsed values; what is missing has its default."""
+        given: dict[str, Any] = {OPTIONS[name].attribute: each for name, each in values.items()}
+        return cls(**given)
+
+    @property
+    def client_servers(self) -> tuple[str, ...]:
+        """The ACME servers that a client may choose, each once, the configured one first."""
+        servers = (self.acme_server_url, LETS_ENCRYPT_STAGING, *self.client_acme_servers)
+        return tuple(dict.fromkeys(servers))
+
+    def values(self) -> dict[str, Value]:
+        """Option names and values, in the order of the table."""
+        return {name: getattr(self, option.attribute) for name, option in OPTIONS.items()}
+
+
+OPTIONS: Mapping[str, Option] = {
+    option.name: option
+    for field in dataclasses.fields(Settings)
+    for option in (Option(name=field.name.replace("_", "-"), **field.metadata),)
+}

@@ -1,0 +1,139 @@
+"""The commands install and uninstall: look, plan, and do it if that is wanted."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from certgrinderd.errors import ConfigurationError, UsageError
+from certgrinderd.onefile import cache
+from certgrinderd.setup.install import guards, host, layout, model, plan, report, steps
+from certgrinderd.setup.install.layout import File
+
+_LARGEST_PROGRAM = 64 * 1024 * 1024
+_LARGEST_START = 65536
+
+
+def install(
+    *, yes: bool, with_sshd: bool, with_sudo: bool, rule: Callable[[], str]
+) -> Iterator[str]:
+    """Set this machine up as a server.
+
+    Args:
+        yes: Whether to do it, and not only say what would be done.
+        with_sshd: Whether sshd's settings are written, and not only shown.
+        with_sudo: The same for the rule for sudo.
+        rule: Makes that rule for the installed program and its configuration; ConfigurationError
+            or UsageError when none is needed or none can be made.
+
+    Yields:
+        Lines, those about a step when it is done.
+
+    Raises:
+        UsageError: This is not certgrinderd.pyz, or not root, who alone can do it.
+        ConfigurationError, Temporary: Something can't be done. What was done was told, and a second
+            run goes on.
+    """
+    unpacked, files = _require_fit("install", yes=yes)
+    planned, there = _plan(layout.folders(), files, unpacked)
+    yield from _run(planned, unpacked, yes=yes)
+    yield from report.differences(planned, files)
+    # What other programs obey comes when all that it names is there.
+    wanted = {layout.SSHD: layout.sshd_file()}
+    no_rule = None
+    if Path(layout.CONFIGURATION).exists():
+        try:
+            wanted[layout.SUDOERS] = layout.sudoers_file(rule())
+        except (ConfigurationError, UsageError) as error:
+            no_rule = error
+            yield f"sudo: {error}"
+    asked = {layout.SSHD: with_sshd, layout.SUDOERS: with_sudo}
+    obeyed = [file for path, file in wanted.items() if asked[path]]
+    second, there = _plan((), list(wanted.values()), unpacked, only=obeyed)
+    if not yes:
+        writing = (step for step in second.steps if isinstance(step, model.WriteFile))
+        second = model.Plan(tuple(writing), second.left)
+    yield from _run(second, unpacked, yes=yes)
+    yield from report.differences(second, obeyed)
+    for path, file in wanted.items():
+        found = there.found.get(path)
+        if not asked[path] and not (path == layout.SSHD and guards.has_effect(file)):
+            yield from report.not_asked(file, found)
+    yield from _findings(with_sshd=with_sshd)
+    yield from report.configuration(host.read_text(layout.CONFIGURATION))
+    yield from report.end([*planned.steps, *second.steps], "install", yes=yes)
+    if no_rule and with_sudo and yes:
+        raise no_rule
+
+
+def _findings(*, with_sshd: bool) -> Iterator[str]:
+    """What is there, and does not work as it should."""
+    found = host.user_findings()
+    if with_sshd and Path(layout.SSHD).exists():
+        found += guards.sshd_findings(layout.sshd_file())
+    yield from (f"look: {finding}" for finding in found)
+
+
+def uninstall(*, yes: bool) -> Iterator[str]:
+    """Take back what install has made, and nothing else.
+
+    Yields:
+        Lines, those about a step when it is done.
+
+    Raises:
+        UsageError, ConfigurationError, Temporary: As install.
+    """
+    unpacked, files = _require_fit("uninstall", yes=yes)
+    receipt = host.read_receipt()
+    paths = {*receipt.files, *receipt.folders, layout.RECEIPT}
+    there = host.look(paths, build=unpacked.name)
+    planned = plan.uninstall([*files, layout.sshd_file()], there, receipt)
+    # This program may be gone in the end: what comes then is made before.
+    last = [
+        *report.left(planned, receipt),
+        *report.end(planned.steps, "uninstall", yes=yes),
+    ]
+    yield from _run(planned, unpacked, yes=yes)
+    yield from last
+
+
+def _require_fit(command: str, *, yes: bool) -> tuple[Path, tuple[File, ...]]:
+    """Return where this program is unpacked, and the files of an installation."""
+    unpacked = cache.require_unpacked()
+    if yes and os.geteuid() != 0:
+        raise UsageError(f"{command} --yes is for root: sudo {sys.argv[0]} {command} --yes")
+    program = Path(sys.argv[0])
+    try:
+        data = program.read_bytes() if program.stat().st_size <= _LARGEST_PROGRAM else b""
+    except OSError as error:
+        raise UsageError(f"cannot read {program}: {error.strerror}") from error
+    # The first lines hold the hash that the name of the folder begins with.
+    build = unpacked.name.partition("-")[0].encode()
+    if not layout.is_program(data) or b'BUILD = "' + build not in data[:_LARGEST_START]:
+        raise UsageError(f"{program} is not the certgrinderd.pyz that runs: start it anew")
+    here = Path(__file__).parent
+    places = [*here.parents[1].glob("hooks/*.sh"), *here.glob("files/*")]
+    return unpacked, layout.files({place.name: place.read_bytes() for place in places}, data)
+
+
+def _plan(
+    folders: Sequence[layout.Folder],
+    files: Sequence[File],
+    unpacked: Path,
+    *,
+    only: Iterable[File] | None = None,
+) -> tuple[model.Plan, model.Host]:
+    paths = [*(folder.path for folder in folders), *(file.path for file in files)]
+    there = host.look(paths, build=unpacked.name)
+    wanted = files if only is None else list(only)
+    return plan.install(folders, wanted, there, host.read_receipt()), there
+
+
+def _run(planned: model.Plan, unpacked: Path, *, yes: bool) -> Iterator[str]:
+    if yes:
+        obeyed = {layout.SSHD: guards.checked_by_sshd, layout.SUDOERS: guards.checked_by_sudo}
+        yield from steps.run(planned, unpacked=unpacked, guards=obeyed)
+    else:
+        yield from (f"would {step}" for step in planned.steps)
