@@ -28,7 +28,7 @@ from certgrinderd.settings.sources import Configuration
 from certgrinderd.settings.table import Settings
 from certgrinderd.system import log
 from certgrinderd.system.files import write_private
-from certgrinderd.system.given import read_domainsets, read_given
+from certgrinderd.system.input import read_domainsets, read_request
 from certgrinderd.text import printable
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Certgrinderd:
         self._write(self._chain_for(self._read_csr(self._settings.csr_file)))
 
     def _read_csr(self, path: str | None) -> x509.CertificateSigningRequest:
-        data = self._read(path or None, named="csr-file", what=EXPECTED_CSR)
+        data = self._read(path or None, label="csr-file", what=EXPECTED_CSR)
         return parse_csr(data, key_types=self._settings.allow_key_types)
 
     def _chain_for(self, csr: x509.CertificateSigningRequest) -> bytes:
@@ -326,7 +326,7 @@ class Certgrinderd:
             SystemExit: With status 1, when it is none.
         """
         try:
-            data = csrstring.encode() or read_given(None, Settings(), named="", what=EXPECTED_CSR)
+            data = csrstring.encode() or read_request(None, Settings(), label="", what=EXPECTED_CSR)
             return parse_csr(data)
         except CertgrinderdError as error:
             Certgrinderd._exit(error)
@@ -398,8 +398,8 @@ class Certgrinderd:
             SystemExit: With status 1, when it is none, or one of another length.
         """
         try:
-            data = read_given(
-                certpath, Settings(), named="certificate-file", what=certificates.EXPECTED
+            data = read_request(
+                certpath, Settings(), label="certificate-file", what=certificates.EXPECTED
             )
             chain = certificates.parse_chain(data)
             if expected_length is not None and len(chain) != expected_length:
@@ -439,7 +439,7 @@ class Certgrinderd:
         Raises:
             MalformedInput: It is none.
         """
-        data = self._read(certpath, named="certificate-file", what=certificates.EXPECTED)
+        data = self._read(certpath, label="certificate-file", what=certificates.EXPECTED)
         return certificates.parse_chain(data)
 
     # OCSP, in steps.
@@ -536,8 +536,8 @@ class Certgrinderd:
 
     # Input, output and the end.
 
-    def _read(self, path: str | None, *, named: str, what: str) -> bytes:
-        return read_given(path, self._settings, named=named, what=what)
+    def _read(self, path: str | None, *, label: str, what: str) -> bytes:
+        return read_request(path, self._settings, label=label, what=what)
 
     @staticmethod
     def _write(data: bytes) -> None:

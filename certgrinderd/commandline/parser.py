@@ -258,7 +258,7 @@ def _take_arguments(line: _Line, command: Command) -> dict[str, Any]:
 
 def _values(found: Mapping[str, Any]) -> dict[str, Value]:
     return {
-        name: OPTIONS[name].parse(value, named=f"--{name}")
+        name: OPTIONS[name].parse(value, label=f"--{name}")
         for key, value in found.items()
         for name in (_name(key),)
         if name in OPTIONS

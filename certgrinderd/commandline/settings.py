@@ -48,7 +48,7 @@ def configuration_for_client(admins: Configuration, options: Mapping[str, Value]
 
 
 def _configuration_file(path: str) -> Source:
-    data = read_file(path, limit=_LARGEST_CONFIGURATION, named="config-file")
+    data = read_file(path, limit=_LARGEST_CONFIGURATION, label="config-file")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -67,6 +67,6 @@ def _with_domainsets(configuration: Configuration) -> Configuration:
             "both domainsets and domainsets-file are set: which names the client may have must "
             "stand in one place"
         )
-    data = read_file(path, limit=_LARGEST_DOMAINSETS, named="domainsets-file")
+    data = read_file(path, limit=_LARGEST_DOMAINSETS, label="domainsets-file")
     found = {"domainsets": joined_domainsets(data.decode("utf-8", "replace"))}
     return sources.override(configuration, Source(path, found))

@@ -115,8 +115,8 @@ def certonly_command(settings: Settings, challenge: Challenge, paths: Paths) -> 
         *_command(settings),
         *("certonly", "--non-interactive", "--agree-tos", "--manual"),
         *("--preferred-challenges", challenge.value),
-        *("--manual-auth-hook", _hook(settings.auth_hook, named="auth-hook")),
-        *("--manual-cleanup-hook", _hook(settings.cleanup_hook, named="cleanup-hook")),
+        *("--manual-auth-hook", _hook(settings.auth_hook, label="auth-hook")),
+        *("--manual-cleanup-hook", _hook(settings.cleanup_hook, label="cleanup-hook")),
         *("--csr", paths.csr, "--fullchain-path", paths.fullchain),
         *("--cert-path", paths.certificate, "--chain-path", paths.chain),
         *account_options(settings),
@@ -133,12 +133,12 @@ def certonly_command(settings: Settings, challenge: Challenge, paths: Paths) -> 
     return command
 
 
-def _hook(command: str, *, named: str) -> str:
+def _hook(command: str, *, label: str) -> str:
     """Return the command line that certbot gives to sh."""
-    words = hook_command(command, named=named)
+    words = hook_command(command, label=label)
     # certbot looks for the first word by itself, and does not know quotes.
     if len(words[0].split()) != 1:
-        raise ConfigurationError(f"{named}: Certbot cannot run a hook with a blank: {words[0]!r}")
+        raise ConfigurationError(f"{label}: Certbot cannot run a hook with a blank: {words[0]!r}")
     return shlex.join(words)
 
 
@@ -208,14 +208,14 @@ def _our_turn(settings: Settings, note: str) -> Iterator[None]:
         ConfigurationError: A queue's file can't be used.
         LockTimeout: It was not our turn in time.
     """
-    files.require_own_side(settings.pid_dir, named="pid-dir")
+    files.require_own_side(settings.pid_dir, label="pid-dir")
     deadline = time.monotonic() + settings.lock_timeout
     client = session.queue_of(os.environ)
     with contextlib.ExitStack() as stack:
         for name in (*((f"certgrinderd.{client}.pid",) if client else ()), "certgrinderd.pid"):
             path = os.path.join(settings.pid_dir, name)  # noqa: PTH118 - a plain word
             left = max(0, math.ceil(deadline - time.monotonic()))
-            stack.enter_context(locks.held(path, note=note, timeout=left, named="pid-dir"))
+            stack.enter_context(locks.held(path, note=note, timeout=left, label="pid-dir"))
         yield
 
 
@@ -257,7 +257,7 @@ def read_chain(path: str) -> bytes:
         IssuanceError: It wrote none.
     """
     try:
-        return files.read_file(path, limit=_LARGEST_CHAIN, named="the certificate")
+        return files.read_file(path, limit=_LARGEST_CHAIN, label="the certificate")
     except ConfigurationError as error:
         raise IssuanceError(f"Certbot ended well but left no certificate: {error}") from error
 
@@ -309,7 +309,7 @@ def run_own(settings: Settings, words: Sequence[str]) -> str | int | None:
     from requests import RequestException
 
     if settings.certbot_config_dir is not None:
-        files.require_own_side(settings.certbot_config_dir, named="certbot-config-dir")
+        files.require_own_side(settings.certbot_config_dir, label="certbot-config-dir")
 
     # Whoever called us by sudo must be able to read the chain; what is secret certbot keeps private
     # by itself.

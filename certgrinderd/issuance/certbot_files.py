@@ -52,7 +52,7 @@ def _named_in(ini: str) -> Iterator[str]:
     """Paths in a file of settings: hooks, which are command lines, and folders."""
     if not os.path.lexists(ini):
         return
-    data = files.read_file(ini, limit=_LARGEST_INI, named="Certbot's settings")
+    data = files.read_file(ini, limit=_LARGEST_INI, label="Certbot's settings")
     for line in data.decode("utf-8", "surrogateescape").splitlines():
         words = line.replace("=", " ", 1).split()
         with contextlib.suppress(ValueError):  # quotes that don't fit: the words are still there

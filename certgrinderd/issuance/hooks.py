@@ -68,7 +68,7 @@ def environment(
     return built
 
 
-def hook_command(command: str, *, named: str) -> list[str]:
+def hook_command(command: str, *, label: str) -> list[str]:
     """Find a hook, and return its program and its arguments.
 
     A hook named by a relative path is looked for in the folder hooks/ next to the program, then
@@ -76,21 +76,21 @@ def hook_command(command: str, *, named: str) -> list[str]:
 
     Args:
         command: The setting: a path or name, and arguments if the hook needs any.
-        named: The setting's name, for messages.
+        label: The setting's name, for messages.
 
     Raises:
         ConfigurationError: It isn't there, or can't be run.
     """
     program, *arguments = shlex.split(command)
-    return [*_find(program, named=named), *arguments]
+    return [*_find(program, label=label), *arguments]
 
 
-def _find(program: str, *, named: str) -> list[str]:
+def _find(program: str, *, label: str) -> list[str]:
     if program.startswith("/"):
-        return [_executable(Path(program), named=named)]
+        return [_executable(Path(program), label=label)]
     installed = Path(os.path.realpath(sys.argv[0])).parent / "hooks" / program
     if installed.is_file():
-        return [_executable(installed, named=named)]
+        return [_executable(installed, label=label)]
     for folder in _shipped_folders():
         shipped = folder / program
         if shipped.is_file():
@@ -99,7 +99,7 @@ def _find(program: str, *, named: str) -> list[str]:
     found = None if "/" in program else shutil.which(program)
     if found is None:
         raise ConfigurationError(
-            f"{named}: {program} is neither in {installed.parent}, nor inside the program, "
+            f"{label}: {program} is neither in {installed.parent}, nor inside the program, "
             "nor in PATH: give its absolute path"
         )
     return [found]
@@ -111,9 +111,9 @@ def _shipped_folders() -> tuple[Path, Path]:
     return package / "hooks", package.parent / "hooks"
 
 
-def _executable(path: Path, *, named: str) -> str:
+def _executable(path: Path, *, label: str) -> str:
     if not path.is_file():
-        raise ConfigurationError(f"{named}: there is no file {path}")
+        raise ConfigurationError(f"{label}: there is no file {path}")
     if not os.access(path, os.X_OK):
-        raise ConfigurationError(f"{named}: {path} is not executable: chmod +x makes it so")
+        raise ConfigurationError(f"{label}: {path} is not executable: chmod +x makes it so")
     return str(path)

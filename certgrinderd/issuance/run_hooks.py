@@ -13,7 +13,7 @@ from certgrinderd.errors import HookFailed
 from certgrinderd.issuance.hooks import Challenge, environment, hook_command
 from certgrinderd.settings.table import Settings
 from certgrinderd.system import process
-from certgrinderd.system.waiting import OutOfTime, Patience, each, undisturbed
+from certgrinderd.system.waiting import OutOfTime, Patience, defer_signals, each
 
 logger = logging.getLogger(__name__)
 
@@ -56,21 +56,21 @@ def published(tasks: Sequence[Task], settings: Settings, patience: Patience) -> 
         HookFailed: An auth hook failed.
         ConfigurationError: A hook can't be found.
     """
-    auth = hook_command(settings.auth_hook, named="auth-hook")
-    cleanup = hook_command(settings.cleanup_hook, named="cleanup-hook")
+    auth = hook_command(settings.auth_hook, label="auth-hook")
+    cleanup = hook_command(settings.cleanup_hook, label="cleanup-hook")
     started: dict[Task, dict[str, str]] = {}
 
     def publish(task: Task) -> None:
         variables = _variables(task, tasks, settings)
         started[task] = variables
-        said = _run(auth, variables, task, named="auth-hook", patience=patience)
+        said = _run(auth, variables, task, label="auth-hook", patience=patience)
         started[task] = {**variables, "CERTBOT_AUTH_OUTPUT": said}
 
     try:
         each(publish, tasks, at_once=settings.hook_concurrency, patience=patience)
         yield
     finally:
-        with undisturbed():
+        with defer_signals():
             _clean_up(cleanup, started, settings)
 
 
@@ -81,7 +81,7 @@ def _clean_up(
 
     def take_away(task: Task) -> None:
         try:
-            _run(command, started[task], task, named="cleanup-hook", patience=patience)
+            _run(command, started[task], task, label="cleanup-hook", patience=patience)
         except HookFailed as error:
             logger.warning("%s", error)
 
@@ -110,7 +110,7 @@ def _run(
     variables: dict[str, str],
     task: Task,
     *,
-    named: str,
+    label: str,
     patience: Patience,
 ) -> str:
     """Run a hook, log what it says on standard error, and return what it says on standard output.
@@ -123,7 +123,7 @@ def _run(
 
     def on_error_line(line: str) -> None:
         errors.append(line)
-        logger.info("%s for %s: %s", named, task.domain, line)
+        logger.info("%s for %s: %s", label, task.domain, line)
 
     try:
         process.run(
@@ -138,13 +138,13 @@ def _run(
         )
     except OutOfTime as error:
         raise HookFailed(
-            f"the {named} for {task.domain} took too long: there are {patience.seconds:g} seconds "
+            f"the {label} for {task.domain} took too long: there are {patience.seconds:g} seconds "
             "for everything"
         ) from error
     except process.ProgramFailed as error:
         # Which program it is that was run is no news.
         reason = str(error).removeprefix(f"{Path(command[0]).name} ")
         said = f": {errors[-1]}" if errors else ""
-        raise HookFailed(f"the {named} for {task.domain} {reason}{said}") from error
+        raise HookFailed(f"the {label} for {task.domain} {reason}{said}") from error
     # An environment variable can't hold a NUL.
     return output[:_LONGEST_OUTPUT].decode("utf-8", "replace").replace("\0", "").strip()

@@ -102,15 +102,15 @@ def clean(entry: Path) -> str:
     return "".join(f"removed {entry.parent / name}\n" for name in gone)
 
 
-def _finish(place: Path, named: Path) -> None:
+def _finish(place: Path, label: Path) -> None:
     """Compile all, and let others read it; the folder itself comes last, so that it is whole then.
 
     Args:
         place: Where it is.
-        named: Where it will be, for tracebacks.
+        label: Where it will be, for tracebacks.
     """
     # What can't be compiled is source for other Pythons, which this one would not load either.
-    compileall.compile_dir(place, ddir=str(named), quiet=2, workers=1)
+    compileall.compile_dir(place, ddir=str(label), quiet=2, workers=1)
     for parent, folders, files in os.walk(place):
         for name in folders:
             Path(parent, name).chmod(0o755)

@@ -104,7 +104,7 @@ class Entry:
         except OSError as error:
             raise self._unusable(error) from error
         path = str(self._folder / f"{self._stem}.lock")
-        with locks.held(path, note="get ocsp", timeout=timeout, named="cache-dir"):
+        with locks.held(path, note="get ocsp", timeout=timeout, label="cache-dir"):
             yield
 
     def _prune(self) -> None:

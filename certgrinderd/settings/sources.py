@@ -100,7 +100,7 @@ def from_mapping(given: Mapping[str, object], *, name: str) -> Source:
     return Source(
         name,
         {
-            option.name: option.parse(value, named=f"{name}: {option.name}")
+            option.name: option.parse(value, label=f"{name}: {option.name}")
             for key, value in given.items()
             for option in (option_named(key, where=name),)
         },
@@ -127,7 +127,7 @@ def from_yaml(text: str, *, path: str) -> Source:
             raise ConfigurationError(f"{where}: {option.name} belongs on the command line")
         if option.name in values:
             raise ConfigurationError(f"{where}: {option.name} is there twice")
-        values[option.name] = option.parse(value, named=f"{where}: {option.name}")
+        values[option.name] = option.parse(value, label=f"{where}: {option.name}")
     return Source("configuration file", values)
 
 

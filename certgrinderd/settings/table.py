@@ -68,12 +68,12 @@ class Option:
             return ",".join(self.default)
         return str(self.default)
 
-    def parse(self, value: object, *, named: str) -> Value:
+    def parse(self, value: object, *, label: str) -> Value:
         """Read a value.
 
         Args:
             value: A word of a command line or a value from YAML; None means "not set".
-            named: How the one who gave it calls it: "--lock-timeout", "FILE: lock-timeout".
+            label: How the one who gave it calls it: "--lock-timeout", "FILE: lock-timeout".
 
         Raises:
             ConfigurationError: It is no such value.
@@ -86,7 +86,7 @@ class Option:
             shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:80] + "…"  # noqa: PLR2004
             reason = f" ({error})" if str(error) else ""
             raise ConfigurationError(
-                f"{named}: expected {self.kind.expects}, not {shown}{reason}"
+                f"{label}: expected {self.kind.expects}, not {shown}{reason}"
             ) from error
 
 

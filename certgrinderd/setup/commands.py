@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from certgrinderd.errors import ConfigurationError, MalformedInput, UsageError
 from certgrinderd.settings.table import LETS_ENCRYPT, Settings
 from certgrinderd.system import files
-from certgrinderd.system.given import read_given
+from certgrinderd.system.input import read_request
 
 if TYPE_CHECKING:
     from certgrinderd.setup.clients.line import Line, PublicKey
@@ -45,7 +45,7 @@ def show_sudoers(settings: Settings, arguments: Mapping[str, Any]) -> str:
     rules = []
     paths = {_HOOKS_CONF, *_own_configuration(settings), *_challenge_files(settings)}
     for name, command, optional in _certbot_commands(settings):
-        parsed = sudo.parse_command(command, named="certbot-command")
+        parsed = sudo.parse_command(command, label="certbot-command")
         if parsed.run_as != "root":
             raise ConfigurationError(
                 f"certbot-command runs Certbot as {parsed.run_as}, but only root can enter the "
@@ -54,7 +54,7 @@ def show_sudoers(settings: Settings, arguments: Mapping[str, Any]) -> str:
         words = [word for word in parsed.arguments if sudo.FOLDER not in word]
         paths |= {parsed.program, *_hook_paths(words)}
         pattern = sudo.expression(
-            parsed.arguments, optional=optional, folder=files.PRIVATE_NAME, named=name
+            parsed.arguments, optional=optional, folder=files.PRIVATE_NAME, label=name
         )
         rules.append((parsed, pattern))
     _require_unchangeable(
@@ -73,7 +73,7 @@ def _acme_client_rule(user: str, settings: Settings) -> str:
     from certgrinderd.setup import sudo
 
     command = shlex.split(settings.acme_client_command or "")
-    parsed = sudo.parse_command(command, named="acme-client-command")
+    parsed = sudo.parse_command(command, label="acme-client-command")
     if parsed.run_as in ("root", user):
         raise ConfigurationError(
             f"acme-client-command runs as {parsed.run_as}: give sudo a user of its own by -u"
@@ -169,7 +169,7 @@ def _certbot_commands(settings: Settings) -> Iterator[tuple[str, list[str], list
         raise ConfigurationError(
             f"no rule for sudo is needed: certificates come through {engine.reason}"
         )
-    sudo.parse_command(shlex.split(settings.certbot_command), named="certbot-command")
+    sudo.parse_command(shlex.split(settings.certbot_command), label="certbot-command")
     if not challenges(settings):
         raise ConfigurationError("neither acme-zone nor web-root is set: there are no requests")
     folder = Path(settings.temp_dir or "/tmp") / sudo.FOLDER  # noqa: S108 - see private_directory
@@ -292,10 +292,10 @@ def _lines_for_clients(settings: Settings, arguments: Mapping[str, Any]) -> str:
     path = arguments["clients"]
     if arguments["file"] is not None or arguments["sources"] is not None:
         raise UsageError("--clients has the keys and addresses of all clients: give no others")
-    data = read_given(
+    data = read_request(
         None if path == "-" else path,
         dataclasses.replace(settings, max_input_size=_LARGEST_TABLE),
-        named="--clients",
+        label="--clients",
         what="a list of clients in JSON",
     )
     clients, findings = parse_clients(data.decode("utf-8", "replace"))
@@ -330,7 +330,7 @@ def _checked_sources(text: str) -> str:
     from certgrinderd.setup.clients.table import parse_sources
 
     try:
-        return parse_sources([word.strip() for word in text.split(",")], named="--from")
+        return parse_sources([word.strip() for word in text.split(",")], label="--from")
     except ValueError as error:
         raise UsageError(str(error)) from error
 
@@ -350,7 +350,7 @@ def _own_program() -> list[str]:
 def _read_public_key(settings: Settings, path: str | None) -> Any:  # noqa: ANN401
     from certgrinderd.setup.clients.line import parse_public_key
 
-    data = read_given(path, settings, named="the public key", what="a public key")
+    data = read_request(path, settings, label="the public key", what="a public key")
     return parse_public_key(data.decode("utf-8", "replace"))
 
 

@@ -48,19 +48,19 @@ class SudoCommand:
     arguments: tuple[str, ...]
 
 
-def parse_command(words: Sequence[str], *, named: str) -> SudoCommand:
+def parse_command(words: Sequence[str], *, label: str) -> SudoCommand:
     """Take a command line apart that is run by sudo.
 
     Args:
         words: The whole command line.
-        named: The setting that it comes from, for messages.
+        label: The setting that it comes from, for messages.
 
     Raises:
         ConfigurationError: It is not run by sudo, or in a way that no rule can pin.
     """
     if not words or words[0].rpartition("/")[2] != "sudo":
         raise ConfigurationError(
-            f"{named} does not run {words[0] if words else 'anything'} by sudo: no rule is needed"
+            f"{label} does not run {words[0] if words else 'anything'} by sudo: no rule is needed"
         )
     rest = list(words[1:])
     run_as = "root"
@@ -74,12 +74,12 @@ def parse_command(words: Sequence[str], *, named: str) -> SudoCommand:
             run_as = option.removeprefix("--user=")
         elif option not in ("-n", "--non-interactive", "-H", "--set-home"):
             raise ConfigurationError(
-                f"{named}: only -n, -H and -u USER can be given to sudo, not {option}"
+                f"{label}: only -n, -H and -u USER can be given to sudo, not {option}"
             )
     if not rest or not rest[0].startswith("/"):
         found = repr(rest[0]) if rest else "nothing"
         raise ConfigurationError(
-            f"{named}: a rule for sudo needs the program's absolute path, not {found}"
+            f"{label}: a rule for sudo needs the program's absolute path, not {found}"
         )
     return SudoCommand(require_user(run_as), rest[0], tuple(rest[1:]))
 
@@ -96,7 +96,7 @@ def require_user(name: str) -> str:
 
 
 def expression(
-    arguments: Sequence[str], *, optional: Sequence[str] = (), folder: str = "", named: str
+    arguments: Sequence[str], *, optional: Sequence[str] = (), folder: str = "", label: str
 ) -> str:
     """Write a regular expression that matches one command line and nothing else.
 
@@ -104,7 +104,7 @@ def expression(
         arguments: The arguments; FOLDER and CHAIN stand for what differs.
         optional: Arguments that may follow, all or none of them.
         folder: What FOLDER stands for, a POSIX extended regular expression.
-        named: What the command is, for messages.
+        label: What the command is, for messages.
 
     Raises:
         ConfigurationError: An argument can't be written in sudoers, or there are too many.
@@ -115,16 +115,16 @@ def expression(
         text += f"({_escaped(''.join(f' {word}' for word in optional), patterns)})?"
     return _bounded(
         f"^{text}$",
-        named=named,
+        label=label,
         hint=": use shorter paths for hooks and temp-dir, or give Certbot its folders and the "
         "email address by /etc/letsencrypt/cli.ini",
     )
 
 
-def _bounded(text: str, *, named: str, hint: str = "") -> str:
+def _bounded(text: str, *, label: str, hint: str = "") -> str:
     if len(text) > LONGEST_EXPRESSION:
         raise ConfigurationError(
-            f"the rule for {named} would have an expression of {len(text)} characters, and sudo "
+            f"the rule for {label} would have an expression of {len(text)} characters, and sudo "
             f"matches {LONGEST_EXPRESSION} at most{hint}"
         )
     return text
@@ -154,7 +154,7 @@ def acme_side_expression(arguments: Sequence[str], *, servers: Iterable[str]) ->
         *(" --log-level [A-Z]{4,8}", " --show-account"),
     )
     text = _literal(" ".join(arguments)) + "".join(f"({each})?" for each in options if each)
-    return _bounded(f"^{text}$", named="acme-client-command")
+    return _bounded(f"^{text}$", label="acme-client-command")
 
 
 def _escaped(text: str, patterns: Mapping[str, str]) -> str:

@@ -55,13 +55,13 @@ def read_input(descriptor: int, *, limit: int, timeout: float, what: str) -> byt
             raise MalformedInput(f"more than {limit} bytes on standard input: expected {what}")
 
 
-def read_file(path: str, *, limit: int, named: str) -> bytes:
+def read_file(path: str, *, limit: int, label: str) -> bytes:
     """Read a plain file that the admin named.
 
     Args:
         path: Symlinks are followed; a FIFO, device or folder is an error and is not waited for.
         limit: The most bytes.
-        named: How the admin calls it, for messages: "config-file".
+        label: How the admin calls it, for messages: "config-file".
 
     Raises:
         ConfigurationError: It isn't there, can't be read, is no plain file or is too large.
@@ -70,13 +70,13 @@ def read_file(path: str, *, limit: int, named: str) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         with open(descriptor, "rb", buffering=0) as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ConfigurationError(f"{named}: {path} is not a plain file")
+                raise ConfigurationError(f"{label}: {path} is not a plain file")
             data = file.read(limit + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigurationError(f"{named}: cannot read {path}: {reason}") from error
+        raise ConfigurationError(f"{label}: cannot read {path}: {reason}") from error
     if len(data) > limit:
-        raise ConfigurationError(f"{named}: {path} is larger than {limit} bytes")
+        raise ConfigurationError(f"{label}: {path} is larger than {limit} bytes")
     return data
 
 
@@ -87,14 +87,14 @@ def write_private(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def require_own_side(folder: str, *, named: str) -> None:
+def require_own_side(folder: str, *, label: str) -> None:
     """Require that root leaves nothing in a folder that another user works in.
 
     That user could not read it, and each request from then on would fail.
 
     Args:
         folder: One that isn't there yet is taken for that of the user who has the one above it.
-        named: The setting's name, for messages.
+        label: The setting's name, for messages.
 
     Raises:
         ConfigurationError: We are root, and the folder is another user's.
@@ -114,7 +114,7 @@ def require_own_side(folder: str, *, named: str) -> None:
         except KeyError:
             name = str(owner)
         raise ConfigurationError(
-            f"{named}: {folder} belongs to {name}, and this is root: run it as that user "
+            f"{label}: {folder} belongs to {name}, and this is root: run it as that user "
             f"(su {name} -c …)"
         )
 

@@ -20,7 +20,7 @@ _LONGEST_NOTE = 500
 
 
 @contextlib.contextmanager
-def held(path: str, *, note: str, timeout: float, named: str) -> Iterator[None]:
+def held(path: str, *, note: str, timeout: float, label: str) -> Iterator[None]:
     """Hold the lock (flock(2)) on a PID file.
 
     The file holds our process ID and, on a second line, a note, as long as we hold it. It stays
@@ -31,13 +31,13 @@ def held(path: str, *, note: str, timeout: float, named: str) -> Iterator[None]:
             it must be ours: a symlink or another user's file is an error.
         note: What we do, for those who wait.
         timeout: Seconds to wait for others.
-        named: The setting that the path comes from, for messages.
+        label: The setting that the path comes from, for messages.
 
     Raises:
         ConfigurationError: The file can't be made or locked, or is not ours.
         LockTimeout: Others held it for too long.
     """
-    descriptor = _open(path, named=named)
+    descriptor = _open(path, label=label)
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, descriptor)
         try:
@@ -46,23 +46,23 @@ def held(path: str, *, note: str, timeout: float, named: str) -> Iterator[None]:
                 # and closing its copy is what gives the lock up again.
                 _wait(os.dup(descriptor), path=path, timeout=timeout)
         except OSError as error:
-            raise ConfigurationError(f"{named}: cannot lock {path}: {error.strerror}") from error
+            raise ConfigurationError(f"{label}: cannot lock {path}: {error.strerror}") from error
         stack.callback(_write_note, descriptor, "")
         _write_note(descriptor, f"{os.getpid()}\n{note[:_LONGEST_NOTE]}\n")
         yield
 
 
-def _open(path: str, *, named: str) -> int:
+def _open(path: str, *, label: str) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         descriptor = os.open(path, flags, 0o600)
     except OSError as error:
-        raise ConfigurationError(f"{named}: cannot open {path}: {error.strerror}") from error
+        raise ConfigurationError(f"{label}: cannot open {path}: {error.strerror}") from error
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_nlink != 1:
         os.close(descriptor)
         raise ConfigurationError(
-            f"{named}: {path} is not a plain file of this user: remove it, or set {named}"
+            f"{label}: {path} is not a plain file of this user: remove it, or set {label}"
         )
     return descriptor
 

@@ -41,7 +41,7 @@ def _fingerprint(path: str | None) -> str | None:
     if path is None:
         return None
     try:
-        lines = read_file(path, limit=_LARGEST_AUTH_FILE, named="SSH_USER_AUTH").splitlines()
+        lines = read_file(path, limit=_LARGEST_AUTH_FILE, label="SSH_USER_AUTH").splitlines()
         blob = next(line.split()[2] for line in lines if line.startswith(b"publickey "))
         digest = hashlib.sha256(base64.b64decode(blob, validate=True)).digest()
     except (ConfigurationError, StopIteration, IndexError, binascii.Error):

@@ -119,7 +119,7 @@ def each(
         crew.wait(lambda: crew.ended == len(threads))
     except BaseException:
         patience.stop()
-        with undisturbed():
+        with defer_signals():
             crew.stop()
             crew.wait(lambda: crew.working == 0)
         raise
@@ -181,7 +181,7 @@ class _Crew(Generic[Item, Result]):
 
 
 @contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
+def defer_signals() -> Iterator[None]:
     """Put off the signals that ask us to end, for a cleanup that is bounded in time.
 
     One that came meanwhile is raised as Interrupted at the end. Without effect in another thread

@@ -101,14 +101,14 @@ def test_hook_next_to_the_program_wins(tmp_path: Path, monkeypatch: pytest.Monke
     """An installed hooks/ folder beats the hooks that came inside; arguments are kept."""
     monkeypatch.setattr(sys, "argv", [str(tmp_path / "certgrinderd.pyz")])
     shipped = ["/bin/sh", f"{HOOKS}/manual-auth-hook.sh"]
-    assert hook_command("manual-auth-hook.sh", named="x") == shipped
+    assert hook_command("manual-auth-hook.sh", label="x") == shipped
     (tmp_path / "hooks").mkdir()
     own = tmp_path / "hooks/manual-auth-hook.sh"
     own.write_text("#!/bin/sh\n")
     with pytest.raises(ConfigurationError, match="is not executable: chmod"):
-        hook_command("manual-auth-hook.sh", named="x")
+        hook_command("manual-auth-hook.sh", label="x")
     own.chmod(0o755)
-    assert hook_command("manual-auth-hook.sh a 'b c'", named="x") == [str(own), "a", "b c"]
+    assert hook_command("manual-auth-hook.sh a 'b c'", label="x") == [str(own), "a", "b c"]
 
 
 def test_program_is_found_behind_a_symlink(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,15 +119,15 @@ def test_program_is_found_behind_a_symlink(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "opt/certgrinderd.pyz").touch()
     (tmp_path / "link").symlink_to(tmp_path / "opt/certgrinderd.pyz")
     monkeypatch.setattr(sys, "argv", [str(tmp_path / "link")])
-    assert hook_command("own.sh", named="x") == [str(hook)]
+    assert hook_command("own.sh", label="x") == [str(hook)]
 
 
 def test_hook_by_absolute_path_or_in_the_path(tmp_path: Path) -> None:
     """An absolute path is taken as it is; a bare name may be a program in PATH."""
     hook = tmp_path / "hook"
     hook.touch(mode=0o755)
-    assert hook_command(str(hook), named="x") == [str(hook)]
-    program, argument = hook_command("true --flag", named="x")
+    assert hook_command(str(hook), label="x") == [str(hook)]
+    program, argument = hook_command("true --flag", label="x")
     assert program.endswith("/true")
     assert argument == "--flag"
 
@@ -145,7 +145,7 @@ def test_hook_by_absolute_path_or_in_the_path(tmp_path: Path) -> None:
 def test_hook_that_is_not_there_is_an_error(hook: str, reason: str) -> None:
     """It names the setting, and where was looked."""
     with pytest.raises(ConfigurationError, match=f"auth-hook: .*{reason}"):
-        hook_command(hook, named="auth-hook")
+        hook_command(hook, label="auth-hook")
 
 
 def test_blank_in_a_path_is_an_error(tmp_path: Path) -> None:

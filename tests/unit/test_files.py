@@ -95,10 +95,10 @@ def test_plain_files_are_read(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"x" * 100)
     (tmp_path / "link").symlink_to(path)
-    assert read_file(str(path), limit=100, named="n") == b"x" * 100
-    assert read_file(str(tmp_path / "link"), limit=100, named="n") == b"x" * 100
+    assert read_file(str(path), limit=100, label="n") == b"x" * 100
+    assert read_file(str(tmp_path / "link"), limit=100, label="n") == b"x" * 100
     with pytest.raises(ConfigurationError, match=r"n: .*/file is larger than 99 bytes"):
-        read_file(str(path), limit=99, named="n")
+        read_file(str(path), limit=99, label="n")
 
 
 def test_what_is_no_plain_file_is_an_error(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_what_is_no_plain_file_is_an_error(tmp_path: Path) -> None:
         (tmp_path / "n\0ul", "cannot read"),
     ):
         with pytest.raises(ConfigurationError, match=reason):
-            read_file(str(path), limit=100, named="n")
+            read_file(str(path), limit=100, label="n")
 
 
 def test_unreadable_file_is_an_error(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_unreadable_file_is_an_error(tmp_path: Path) -> None:
         os.seteuid(65534)  # root reads everything
     try:
         with pytest.raises(ConfigurationError, match="Permission denied"):
-            read_file(str(path), limit=100, named="n")
+            read_file(str(path), limit=100, label="n")
     finally:
         os.seteuid(user)
 
@@ -266,15 +266,15 @@ def test_what_is_not_there_counts_by_its_folder(tree: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be the wrong user for a folder")
 def test_root_leaves_nothing_in_the_folder_of_a_user(tmp_path: Path) -> None:
     """What root writes there the user can't read; its own folders, and new ones, are fine."""
-    require_own_side(str(tmp_path), named="n")
-    require_own_side(str(tmp_path / "nothing"), named="n")
+    require_own_side(str(tmp_path), label="n")
+    require_own_side(str(tmp_path / "nothing"), label="n")
     os.chown(tmp_path, 65534, -1)
     with pytest.raises(ConfigurationError, match=r"n: .* belongs to nobody, and this is root: run"):
-        require_own_side(str(tmp_path), named="n")
+        require_own_side(str(tmp_path), label="n")
     os.chown(tmp_path, 54321, -1)
     for folder in (tmp_path, tmp_path / "nothing" / "below"):
         with pytest.raises(ConfigurationError, match="belongs to 54321"):
-            require_own_side(str(folder), named="n")
+            require_own_side(str(folder), label="n")
 
 
 def test_folder_like_tmp_counts_for_what_is_not_there(tree: Path) -> None:

@@ -162,7 +162,7 @@ def test_any_mapping_is_read_or_an_error(mapping: dict[str, object]) -> None:
 def test_later_source_beats_earlier(name: str) -> None:
     """Default, file, command line: the last one that says something wins."""
     value = other_value(name)
-    parsed = OPTIONS[name].parse(value, named="x")
+    parsed = OPTIONS[name].parse(value, label="x")
     file = Source("file", {name: OPTIONS[name].default})
     line = Source("line", {name: parsed})
     assert merge(file, line).settings.values()[name] == parsed

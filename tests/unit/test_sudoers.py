@@ -38,10 +38,10 @@ def expressions(settings: Settings) -> list[str]:
     """All that `show sudoers` allows."""
     return [
         sudo.expression(
-            sudo.parse_command(words, named="certbot-command").arguments,
+            sudo.parse_command(words, label="certbot-command").arguments,
             optional=optional,
             folder=files.PRIVATE_NAME,
-            named=name,
+            label=name,
         )
         for name, words, optional in setup._certbot_commands(settings)
     ]
@@ -66,7 +66,7 @@ def commands(settings: Settings) -> list[list[str]]:
             paths = certbot.Paths.in_folder(folder)
         found.append(certbot.certonly_command(chosen, challenge, paths))
         found.append(certbot.show_account_command(chosen))
-    return [list(sudo.parse_command(words, named="x").arguments) for words in found]
+    return [list(sudo.parse_command(words, label="x").arguments) for words in found]
 
 
 REQUEST = commands(SETTINGS)[0]
@@ -170,9 +170,9 @@ def test_only_client_servers_are_allowed() -> None:
 
 def test_expression_is_as_long_as_sudo_can_match() -> None:
     """1,024 characters, `^` and `$` included; one more is an error that says what to do."""
-    assert len(sudo.expression(["a" * 1022], named="x")) == 1024
+    assert len(sudo.expression(["a" * 1022], label="x")) == 1024
     with pytest.raises(ConfigurationError, match=r"x would have .* 1025 characters.*cli\.ini"):
-        sudo.expression(["a" * 1023], named="x")
+        sudo.expression(["a" * 1023], label="x")
     with pytest.raises(ConfigurationError, match="use shorter paths"):
         expressions(dataclasses.replace(SETTINGS, certbot_config_dir="/" + "x" * 500))
 
@@ -181,9 +181,9 @@ def test_expression_is_as_long_as_sudo_can_match() -> None:
 def test_what_sudoers_cannot_hold_is_an_error(text: str) -> None:
     """A comment, a quote, a backslash, control characters; others are taken as they are."""
     with pytest.raises(ConfigurationError, match="a rule for sudo cannot hold"):
-        sudo.expression([text], named="x")
+        sudo.expression([text], label="x")
     plain = "a.[b](c){2}*+?^$|,:=!@%~;'é"
-    pattern = sudo.expression([plain], named="x")
+    pattern = sudo.expression([plain], label="x")
     assert re.fullmatch(pattern, plain)
     assert not re.fullmatch(pattern, plain.replace(".", "x"))
 
@@ -199,7 +199,7 @@ def test_what_sudoers_cannot_hold_is_an_error(text: str) -> None:
 )
 def test_sudo_command_is_taken_apart(command: str, run_as: str, rest: list[str]) -> None:
     """The options that a rule can answer."""
-    parsed = sudo.parse_command(command.split(), named="x")
+    parsed = sudo.parse_command(command.split(), label="x")
     assert (parsed.run_as, [parsed.program, *parsed.arguments]) == (run_as, rest)
 
 
@@ -219,7 +219,7 @@ def test_sudo_command_is_taken_apart(command: str, run_as: str, rest: list[str])
 def test_sudo_command_that_no_rule_can_pin(command: str, reason: str) -> None:
     """And what to write instead."""
     with pytest.raises(ConfigurationError, match=reason):
-        sudo.parse_command(command.split(), named="x")
+        sudo.parse_command(command.split(), label="x")
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_visudo_takes_what_is_rendered(tmp_path: Path) -> None:
     if visudo is None:
         pytest.skip("visudo is not installed")
     rules = [
-        (sudo.parse_command(words, named="x"), pattern)
+        (sudo.parse_command(words, label="x"), pattern)
         for (_, words, _), pattern in zip(
             setup._certbot_commands(SETTINGS), expressions(SETTINGS), strict=True
         )

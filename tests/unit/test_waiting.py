@@ -93,14 +93,14 @@ def test_pause_ends_when_the_time_is_over() -> None:
     patience().pause(0.01)
 
 
-def test_cleanup_is_undisturbed() -> None:
+def test_cleanup_is_defer_signals() -> None:
     """A signal during a cleanup is told after it, once, and later ones work as before."""
     came = []
     before = signal.signal(signal.SIGTERM, lambda *_: came.append("handler"))
     done = []
 
     def clean_up() -> None:
-        with waiting.undisturbed():
+        with waiting.defer_signals():
             os.kill(os.getpid(), signal.SIGTERM)
             done.append(True)
 

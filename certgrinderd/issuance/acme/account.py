@@ -109,7 +109,7 @@ def _lock(settings: Settings) -> AbstractContextManager[None]:
         str(folder / ".certgrinderd-account.lock"),
         note="registering an ACME account",
         timeout=settings.lock_timeout,
-        named="certbot-config-dir",
+        label="certbot-config-dir",
     )
 
 
@@ -184,7 +184,7 @@ def external_account(settings: Settings) -> tuple[str, bytes] | None:
             "an external account needs eab-kid, and one of eab-hmac-key and eab-hmac-key-file"
         )
     if path is not None:
-        data = files.read_file(path, limit=_LARGEST_KEY, named="eab-hmac-key-file")
+        data = files.read_file(path, limit=_LARGEST_KEY, label="eab-hmac-key-file")
         text = data.decode("ascii", "replace").strip()
     try:
         key = jws.b64decode(text or "")

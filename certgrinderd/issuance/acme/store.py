@@ -55,7 +55,7 @@ def config_dir(settings: Settings) -> Path:
         ConfigurationError: It is another user's, and we are root.
     """
     if settings.certbot_config_dir is not None:
-        files.require_own_side(settings.certbot_config_dir, named=_OPTION)
+        files.require_own_side(settings.certbot_config_dir, label=_OPTION)
         return Path(settings.certbot_config_dir)
     if os.geteuid() == 0:
         return Path("/etc/letsencrypt")
@@ -113,7 +113,7 @@ def _read(folder: Path) -> Account:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    data = files.read_file(str(path), limit=_LARGEST_FILE, named=_OPTION)
+    data = files.read_file(str(path), limit=_LARGEST_FILE, label=_OPTION)
     try:
         found = json.loads(data)
     except (ValueError, RecursionError) as error:

@@ -67,7 +67,7 @@ def _counted(number: int, thing: str) -> str:
 
 
 def _check_lines(path: str) -> findings.Report:
-    data = files.read_file(path, limit=_LARGEST_KEYS_FILE, named="authorized_keys")
+    data = files.read_file(path, limit=_LARGEST_KEYS_FILE, label="authorized_keys")
     return findings.check(data.decode("utf-8", "surrogateescape"))
 
 

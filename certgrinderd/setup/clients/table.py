@@ -125,14 +125,14 @@ def _name(value: object) -> str:
     return value
 
 
-def _texts(value: object, *, named: str, what: str) -> list[str]:
+def _texts(value: object, *, label: str, what: str) -> list[str]:
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise ValueError(f"{named}: expected a list of {what}, not {value!r:.60}")
+        raise ValueError(f"{label}: expected a list of {what}, not {value!r:.60}")
     return value
 
 
 def _keys(value: object) -> tuple[PublicKey, ...]:
-    texts = _texts(value, named="keys", what="public keys")
+    texts = _texts(value, label="keys", what="public keys")
     if not texts:
         raise ValueError("keys: there is none; a client that is to have none is absent")
     keys = {}
@@ -150,7 +150,7 @@ def _keys(value: object) -> tuple[PublicKey, ...]:
 def _domainsets(value: object) -> Domainsets:
     if not isinstance(value, list) or not value:
         raise ValueError(f"domainsets: expected a list of lists of names, not {value!r:.60}")
-    sets = [_texts(each, named="domainsets", what="lists of names") for each in value]
+    sets = [_texts(each, label="domainsets", what="lists of names") for each in value]
     if not all(sets):
         raise ValueError("domainsets: one of the lists is empty")
     for name in (name for names in sets for name in names):
@@ -165,13 +165,13 @@ def _domainsets(value: object) -> Domainsets:
 def _sources(value: object) -> str:
     if value is None:
         return ""
-    texts = _texts(value, named="from", what="addresses and networks")
+    texts = _texts(value, label="from", what="addresses and networks")
     if not texts:
         raise ValueError("from: the list is empty; without it the client may come from anywhere")
-    return parse_sources(texts, named="from")
+    return parse_sources(texts, label="from")
 
 
-def parse_sources(texts: list[str], *, named: str) -> str:
+def parse_sources(texts: list[str], *, label: str) -> str:
     """Read addresses and networks, and write them as `from=` has them.
 
     Raises:
@@ -180,11 +180,11 @@ def parse_sources(texts: list[str], *, named: str) -> str:
     # ipaddress takes any text for a zone, also "x,*", which would let everybody in.
     zoned = [text for text in texts if "%" in text]
     if zoned:
-        raise ValueError(f"{named}: expected addresses without a zone, not {zoned[0]!r:.80}")
+        raise ValueError(f"{label}: expected addresses without a zone, not {zoned[0]!r:.80}")
     try:
         read = [ipaddress.ip_network if "/" in text else ipaddress.ip_address for text in texts]
         return ",".join(str(parse(text)) for parse, text in zip(read, texts, strict=True))
     except ValueError as error:
         raise ValueError(
-            f"{named}: expected addresses, or networks such as 192.0.2.0/24: {error}"
+            f"{label}: expected addresses, or networks such as 192.0.2.0/24: {error}"
         ) from error

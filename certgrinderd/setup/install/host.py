@@ -48,14 +48,14 @@ def read_receipt() -> receipt.Receipt:
         raise ConfigurationError(f"cannot look at {path}: {error.strerror}") from error
     if facts.st_uid != 0 or facts.st_mode & 0o022:
         raise ConfigurationError(f"{path} is not root's alone, and says what to remove: look at it")
-    data = files.read_file(str(path), limit=_LARGEST_RECEIPT, named="the list of what was made")
+    data = files.read_file(str(path), limit=_LARGEST_RECEIPT, label="the list of what was made")
     return receipt.parse(data.decode("utf-8", "replace"), path=str(path))
 
 
 def read_text(path: str) -> str | None:
     """Return the text of a file that an admin may have written; None if there is none to read."""
     try:
-        return files.read_file(path, limit=_LARGEST_RECEIPT, named=path).decode("utf-8", "replace")
+        return files.read_file(path, limit=_LARGEST_RECEIPT, label=path).decode("utf-8", "replace")
     except ConfigurationError:
         return None
 
@@ -110,7 +110,7 @@ def _at(path: str) -> Found | None:
     if not stat.S_ISREG(facts.st_mode):
         return Found("symbolic link" if is_link else "special file", owner, mode)
     try:
-        data = files.read_file(path, limit=_LARGEST_FILE, named=path)
+        data = files.read_file(path, limit=_LARGEST_FILE, label=path)
     except ConfigurationError:
         return Found("file", owner, mode)
     is_program = layout.is_program(data[:_HEAD_LENGTH])

@@ -14,13 +14,13 @@ from certgrinderd.system import files
 logger = logging.getLogger(__name__)
 
 
-def read_given(path: str | None, settings: Settings, *, named: str, what: str) -> bytes:
+def read_request(path: str | None, settings: Settings, *, label: str, what: str) -> bytes:
     """Read it, within the bounds that the settings have.
 
     Args:
         path: The file; standard input if it is None.
         settings: The bounds.
-        named: How the one who named the file calls it, for messages: "csr-file".
+        label: How the one who named the file calls it, for messages: "csr-file".
         what: What should come, for messages: "a certificate signing request".
 
     Raises:
@@ -28,7 +28,7 @@ def read_given(path: str | None, settings: Settings, *, named: str, what: str) -
         ConfigurationError: The file can't be read or is too large.
     """
     if path is not None:
-        return files.read_file(path, limit=settings.max_input_size, named=named)
+        return files.read_file(path, limit=settings.max_input_size, label=label)
     if sys.stdin is None:
         raise MalformedInput(f"standard input is closed: expected {what}")
     return files.read_input(
