@@ -1,0 +1,1 @@
+"""How many faults of the program the fast tests notice."""
