@@ -1,4 +1,4 @@
-"""docs/benchmarks.md and its plot, from what was measured."""
+"""Write docs/benchmarks.md and its plot from the measurements."""
 
 from __future__ import annotations
 
@@ -15,26 +15,30 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
 PLOT = ROOT / "docs" / "benchmarks.svg"
 OURS, TINY, PUBLIC = "certgrinderd", "acme-tiny", "public certgrinderd"
-# Whose crowds are compared with one client alone; acme-tiny shows what the machine does to a crowd.
+# Their concurrent runs are compared with a single client; acme-tiny shows the machine's share.
 COMPARED = {OURS, TINY}
 
 _HEAD = """\
-# How fast, how much, how many at once
+# Benchmarks
 
-Made by `bench/run` ({date}; {machine}; CPython {python}). It starts Pebble, BIND and
-nginx, installs the other clients from Debian and PyPI, and runs them in turn, each as a whole
-process as a shell or sshd starts it, with an account that is there and a CSR at hand. Figures are
-medians; wall and CPU time hold all child processes, hooks included; memory is the peak of the
-largest process. The CA's CPU time is that of Pebble and of nginx, where challenges are. Pebble
-rejects no nonces here, reuses no authorizations, and its answers come at once unless a delay is
-given: then each of its questions, HTTP or TXT, is answered so much later.
+`bench/run` wrote this page ({date}; {machine}; CPython {python}).
+It starts Pebble, BIND and nginx, installs the other clients from Debian and PyPI, and runs them in
+turn. Each run is a whole process, started as a shell or sshd starts it, with an existing ACME
+account and CSR.
 
-certgrinderd, its public namesake and certbot run the same hooks, in sh. acme-tiny, dehydrated and
-lego write the files of HTTP-01 themselves, which saves them a process or two per name. acme-tiny
-has an RSA key of 4096 bits, as its README says. lego's own check of the DNS is off. A client that
-takes more than 10 s is run three times, the others {most} times; it is left out where there are
-more names, or the CA is slower. A crowd comes once; those of certgrinderd and of acme-tiny {most}
-times, and one client alone three times before and after each of them.
+The figures are medians. Wall and CPU time include all child processes, such as hooks. Memory is the
+peak of the largest process. The CA's CPU time is that of Pebble and of the nginx that serves the
+challenges. Pebble is set up to reject no nonces and reuse no authorizations. Answers to its
+validation queries (HTTP or TXT) come at once unless a delay is stated.
+
+certgrinderd, public certgrinderd (the one that comes with certgrinder) and certbot run the same
+hooks, in sh. acme-tiny, dehydrated and lego write the HTTP-01 files themselves, which saves one or
+two processes per name. acme-tiny uses an RSA key of 4096 bits, as its README recommends. lego's own
+DNS check is off.
+
+A client that takes more than 10 s is run three times, the others {most} times. It is left out of
+the tables with more names or a slower CA. Runs with several clients at once are done once; those of
+certgrinderd and acme-tiny {most} times, with three runs of a single client before and after each.
 
 ![Seconds for one certificate, by client](benchmarks.svg)
 """
@@ -48,7 +52,7 @@ def write(results: Mapping[str, Any]) -> None:
     parts.append(_crowds(results))
     if results["missing"]:
         parts.append(
-            "Left out, since they could not be installed: " + ", ".join(results["missing"])
+            "Not measured, because they could not be installed: " + ", ".join(results["missing"])
         )
     PAGE.write_text("\n".join(part.rstrip() + "\n" for part in parts if part), encoding="utf-8")
     PLOT.write_text(_plot(results), encoding="utf-8")
@@ -72,7 +76,7 @@ def _rows(
 
 def _table(results: Mapping[str, Any], delay: int, challenge: str, names: int) -> str:
     rows = _rows(results, delay, challenge, names)
-    late = f", each validation {delay} ms late" if delay else ""
+    late = f", validation delayed by {delay} ms" if delay else ""
     lines = [
         f"## {challenge.upper()}, {names} name{'s' if names > 1 else ''}{late}",
         "",
@@ -89,8 +93,8 @@ def _table(results: Mapping[str, Any], delay: int, challenge: str, names: int) -
 
 
 def _ratios(results: Mapping[str, Any]) -> str:
-    """The figures that certgrinderd is held to."""
-    lines = ["## In one line each", ""]
+    """The figures that certgrinderd must keep to."""
+    lines = ["## Summary", ""]
     found = {row["peer"]: row for row in _rows(results, 0, "http-01", 1)}
     hundred = {row["peer"]: row for row in _rows(results, 0, "http-01", 100)}
     if OURS not in found:
@@ -100,19 +104,20 @@ def _ratios(results: Mapping[str, Any]) -> str:
         if other in found:
             wall, cpu = (_median(ours, f) / _median(found[other], f) for f in ("wall", "cpu"))
             lines.append(
-                f"- One certificate: {wall:.2f} x the time of {other}, {cpu:.2f} x its CPU."
+                f"- One certificate: {wall:.2f} times the wall time and {cpu:.2f} times the CPU "
+                f"time of {other}."
             )
     if PUBLIC in found:
         mine, its = (_median(each, "memory") / 1024 for each in (ours, found[PUBLIC]))
-        lines.append(f"- Memory: {mine:.0f} MiB; {PUBLIC} {its:.0f} MiB.")
+        lines.append(f"- Memory: {mine:.0f} MiB; {PUBLIC} uses {its:.0f} MiB.")
     if OURS in hundred:
         wall, ca, one = (
             *(_median(hundred[OURS], f) for f in ("wall", "ca")),
             _median(ours, "wall"),
         )
         lines.append(
-            f"- 100 names take {wall / one:.1f} x the time of one; without the CPU time of the CA, "
-            f"{ca:.2f} s, {(wall - ca) / one:.1f} x."
+            f"- 100 names take {wall / one:.1f} times as long as one name; without the "
+            f"{ca:.2f} s of CPU time that the CA uses, {(wall - ca) / one:.1f} times."
         )
     lines += [
         _crowd_line(crowd, results["cores"])
@@ -128,8 +133,9 @@ def _crowd_line(crowd: Mapping[str, Any], cores: int) -> str:
     each = statistics.median(run["cpu"] / clients / run["alone"] for run in runs)
     return (
         f"- {clients} clients of {crowd['peer']} at once: {_fewest_served(crowd)} served in "
-        f"{_median(crowd, 'total'):.1f} s, {shared:.2f} x the CPU time of one alone by "
-        f"{clients}/{cores}; each took {each:.2f} x that CPU time."
+        f"{_median(crowd, 'total'):.1f} s, {shared:.2f} times the CPU time of {clients} single "
+        f"clients divided by {cores} cores. Each used {each:.2f} times the CPU time of a single "
+        "client."
     )
 
 
@@ -141,7 +147,7 @@ def _crowds(results: Mapping[str, Any]) -> str:
     if not results["crowds"]:
         return ""
     lines = [
-        "## At the same time, HTTP-01, a name each",
+        "## Concurrent clients, HTTP-01, 1 name each",
         "",
         "| client | at once | served | failed | total, s |",
         "| --- | ---: | ---: | ---: | ---: |",
