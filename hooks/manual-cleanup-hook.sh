@@ -1,10 +1,10 @@
 #!/bin/sh
 #
-# manual-cleanup-hook.sh: take away the challenge that manual-auth-hook.sh published.
+# manual-cleanup-hook.sh: remove the challenge that manual-auth-hook.sh published.
 #
-# When it runs, its variables and its exit status: see the head of manual-auth-hook.sh, which does
-# the work and lies in the same folder. Removes one TXT value or one file, its own; exits 0 as well
-# when that is no longer there.
+# It runs manual-auth-hook.sh in the same folder; see the top of that file for the variables and the
+# exit status. It removes one TXT value or one file: the one that its auth call added. If that no
+# longer exists, it exits with 0 too.
 
 set -eu
 
