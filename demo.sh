@@ -1,24 +1,24 @@
 #!/bin/sh
 #
-# certgrinderd from end to end on this one machine: see usage.
+# Show certgrinderd from end to end on one machine: see usage.
 set -eu
 
 usage() {
     cat <<'END'
 usage: ./demo.sh [-h]
 
-Shows certgrinderd at work: builds dist/certgrinderd.pyz, starts a small CA for
-tests (Pebble), makes a key and a certificate request, and asks certgrinderd for the
-certificate in the way that sshd would. Then asks for one that it has to refuse.
+Demonstrates certgrinderd. Builds dist/certgrinderd.pyz, starts a test CA (Pebble),
+creates a key and a certificate signing request, and runs certgrinderd as sshd would
+to get the certificate. Then requests a certificate that certgrinderd must refuse.
 
-Made for Debian 12, as root or as a user who may use sudo: installs python3-venv,
+Run it on Debian 12, as root or as a user who may use sudo. It installs python3-venv,
 openssl and pebble if they are missing. Everything else is in a temporary folder and
-on free ports of 127.0.0.1, and is gone at the end. Takes about a minute.
+on free ports of 127.0.0.1, and is removed at the end. Takes about a minute.
 END
 }
 
 packages="openssl pebble python3-venv"
-# What the client may have. Names below .example are nobody's.
+# What the client may have. Names in .example are reserved and never exist.
 domainset=www.demo.example,demo.example
 
 fail() {
@@ -74,20 +74,20 @@ for package in $packages; do
 done
 if [ -n "$missing" ]; then
     step "Installing with apt-get:$missing"
-    command -v apt-get >/dev/null || fail "there is no apt-get here: install by hand:$missing"
+    command -v apt-get >/dev/null || fail "apt-get not found; install these by hand:$missing"
     root=
     if [ "$(id -u)" != 0 ]; then
-        command -v sudo >/dev/null || fail "run this as root, or install first:$missing"
+        command -v sudo >/dev/null || fail "run this as root, or install these first:$missing"
         root=sudo
     fi
-    # None of them comes with a service that would start.
+    # None of these packages starts a service.
     $root apt-get update -qq </dev/null
     # shellcheck disable=SC2086 # lists of words
     $root env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -qq --no-install-recommends $missing </dev/null >/dev/null
 fi
 
-step 'Building dist/certgrinderd.pyz: the program and all that it needs in one file'
+step 'Building dist/certgrinderd.pyz: the program and its libraries in one file'
 ./build_pyz.sh
 pyz=$PWD/dist/certgrinderd.pyz
 
@@ -95,7 +95,7 @@ umask 077
 temp=$(mktemp -d "${TMPDIR:-/tmp}/certgrinderd-demo.XXXXXXXX")
 mkdir "$temp/ca" "$temp/home" "$temp/webroot" "$temp/run" "$temp/certbot"
 
-# Free ports, held all at once so that they differ.
+# Find free ports. Hold all of them at once, so that they differ.
 # shellcheck disable=SC2046 # a list of numbers
 set -- $(python3 -c '
 import socket
@@ -103,7 +103,7 @@ held = [socket.create_server(("127.0.0.1", 0)) for _ in range(5)]
 print(*(server.getsockname()[1] for server in held))')
 acme_port=$1 pebble_management_port=$2 dns_port=$3 dns_management_port=$4 web_port=$5
 
-# start NAME COMMAND…: run a server, its words in NAME.log.
+# start NAME COMMAND…: run a server, with its output in NAME.log.
 start() {
     name=$1
     shift
@@ -111,7 +111,7 @@ start() {
     servers="$servers $!"
 }
 
-# await NAME PORT: until the server accepts connections, 10 seconds at most.
+# await NAME PORT: wait until the server accepts connections, at most 10 seconds.
 await() {
     python3 - "$2" <<'END' || {
 import socket
@@ -128,13 +128,13 @@ else:
     sys.exit(1)
 END
         cat -- "$temp/$1.log" >&2
-        fail "$1 does not start, see above"
+        fail "$1 did not start; its output is above"
     }
 }
 
-step 'Starting a CA for tests (Pebble), a name server that answers 127.0.0.1 to
-    everything, and a web server for the challenges'
-# Pebble's own HTTPS needs a certificate that its client trusts.
+step 'Starting a test CA (Pebble), a name server that resolves every name to
+    127.0.0.1, and a web server for the challenges'
+# Pebble serves HTTPS with a certificate that its client must trust.
 openssl req -x509 -newkey rsa:2048 -noenc -days 2 -subj '/CN=demo CA web server' \
     -addext 'subjectAltName=IP:127.0.0.1' -addext 'extendedKeyUsage=serverAuth' \
     -keyout "$temp/ca/key.pem" -out "$temp/ca/cert.pem" 2>"$temp/openssl.log" ||
@@ -154,8 +154,8 @@ END
 start pebble-challtestsrv pebble-challtestsrv -management "127.0.0.1:$dns_management_port" \
     -dns01 "127.0.0.1:$dns_port" -http01 '' -https01 '' -tlsalpn01 '' \
     -defaultIPv4 127.0.0.1 -defaultIPv6 ''
-# By default Pebble sleeps before it validates and refuses some nonces, to vex its clients. The
-# tests leave it at that; a demonstration should succeed every time.
+# By default Pebble sleeps before it validates and rejects some nonces, to test its clients. The
+# test suite keeps these defaults. The demo turns them off, so that its output is always the same.
 start pebble env PEBBLE_VA_NOSLEEP=1 PEBBLE_WFE_NONCEREJECT=0 \
     pebble -config "$temp/ca/pebble.json" -dnsserver "127.0.0.1:$dns_port"
 start web-server python3 -I -m http.server --bind 127.0.0.1 --directory "$temp/webroot" "$web_port"
@@ -163,8 +163,8 @@ await pebble-challtestsrv "$dns_management_port"
 await web-server "$web_port"
 await pebble "$acme_port"
 
-step 'On the client: a key, which stays there, and a certificate request'
-# request NAME DNS-NAMES: make NAME.key and NAME.csr; the first DNS name is the common name.
+step 'On the client: creating a key, which stays there, and a certificate request'
+# request NAME DNS-NAMES: create NAME.key and NAME.csr; the first DNS name is the common name.
 request() {
     openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -noenc \
         -subj "/CN=${2%%,*}" -addext "subjectAltName=DNS:$(printf '%s' "$2" | sed 's/,/,DNS:/g')" \
@@ -186,11 +186,11 @@ certbot-work-dir: $temp/certbot/work
 certbot-logs-dir: $temp/certbot/logs
 END
 
-# ask WORD… <CSR: what sshd does for a client with this line in authorized_keys, when the client
-# says `ssh certgrinderd@server -T -- WORD…`:
+# ask WORD… <CSR: do what sshd does when a client with this line in authorized_keys runs
+# `ssh certgrinderd@server -T -- WORD…`:
 #   restrict,environment="CERTGRINDERD_DOMAINSETS=…",command="…/certgrinderd.pyz --config-file …
 #   $SSH_ORIGINAL_COMMAND" ssh-ed25519 AAAA…
-# REQUESTS_CA_BUNDLE is for the demo only: a real CA is known to the system.
+# Only the demo needs REQUESTS_CA_BUNDLE: the system trusts a real CA.
 ask() {
     env -i PATH=/usr/local/bin:/usr/bin:/bin HOME="$temp/home" LOGNAME="$(id -un)" \
         CERTGRINDERD_CACHE="$temp/cache" \
@@ -199,12 +199,12 @@ ask() {
         "$pyz" --config-file "$temp/certgrinderd.conf" "$@"
 }
 
-step "On the server: certgrinderd gets the request. This client may have
+step "On the server: certgrinderd receives the request. This client may have
     $domainset"
 printf '$ ssh certgrinderd@server -T -- get certificate <permitted.csr\n'
 ask get certificate <"$temp/permitted.csr" >"$temp/chain.pem" || {
     tail -n 20 -- "$temp/pebble.log" >&2
-    fail 'no certificate; above are the reason and the last words of the CA'
+    fail 'no certificate; the reason and the end of the CA log are above'
 }
 
 step 'The certificate, and the chain that came with it'
@@ -214,19 +214,19 @@ openssl crl2pkcs7 -nocrl -certfile "$temp/chain.pem" | openssl pkcs7 -print_cert
     sed '/^$/d; s/^/    /'
 [ "$(openssl x509 -in "$temp/chain.pem" -noout -pubkey)" = \
     "$(openssl pkey -in "$temp/permitted.key" -pubout)" ] ||
-    fail 'this certificate is not for the key that was made above'
-printf "It is for the client's key.\n"
+    fail "the certificate does not match the client's key"
+printf "It matches the client's key.\n"
 
-step 'The same client asks for a name that it may not have'
+step 'The same client requests a name that it may not have'
 request refused other.example
 printf '$ ssh certgrinderd@server -T -- get certificate <refused.csr\n'
 status=0
 ask get certificate <"$temp/refused.csr" >"$temp/nothing.pem" || status=$?
 if [ "$status" = 0 ] || [ -s "$temp/nothing.pem" ]; then
-    fail 'that should have been refused'
+    fail 'this request should have been refused'
 fi
-# The CA writes down what it is asked for.
+# The CA logs each request.
 if ! grep -q demo.example "$temp/pebble.log" || grep -q other.example "$temp/pebble.log"; then
-    fail 'that should not have reached the CA'
+    fail 'this request should not have reached the CA'
 fi
-printf 'Refused, exit status %s. The CA has not heard of it.\n' "$status"
+printf 'Refused with exit status %s. The CA was not contacted.\n' "$status"
