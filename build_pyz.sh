@@ -108,6 +108,16 @@ trap 'exit 141' PIPE
 trap 'exit 143' TERM
 temp=$(mktemp -d "${TMPDIR:-/tmp}/build_pyz.XXXXXXXX")
 
+# What is compiled for one Python is named after it; the rest serves all, as the oldest gets it.
+# Native: the one at hand, whose modules are named by itself.
+pythons='3.10 3.11 3.12 3.13 3.14'
+multiarch=${platform#linux-}-linux-gnu
+if [ "$platform" = native ]; then
+    pythons=$("$python" -I -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    multiarch=$("$python" -I -c 'import os, sys, sysconfig
+print(sysconfig.get_config_var("MULTIARCH") or os.uname().machine + "-" + sys.platform)')
+fi
+
 # Quiet, unless it fails.
 run() {
     "$@" >"$temp/log" 2>&1 || {
@@ -124,7 +134,40 @@ cd -- "$root"
 run "$temp/venv/bin/python" -I -m pip install --disable-pip-version-check --no-input --no-compile \
     --require-hashes -r build/tools.txt
 
+# One folder for all. pip leaves in it what is there: of later Pythons only new names are added.
+mkdir -- "$temp/reports"
+install() {
+    report=$temp/reports/$1.json
+    shift
+    run "$temp/venv/bin/python" -I -m pip install --disable-pip-version-check --no-input --no-compile \
+        --no-deps --target "$temp/site" --report "$report" "$@"
+}
+# One package of a lock.
+part() {
+    sed -n "/^$1==/,/# via/p" "$2" >"$temp/$1.txt"
+}
+part cffi build/requirements.txt
+part shiv build/tools.txt
+locked=build/requirements.txt
+for version in $pythons; do
+    if [ "$platform" = native ]; then
+        install "$version" --require-hashes -r "$locked"
+    else
+        # pip wants the names of all glibc versions that will do. 2.17 is RHEL 7's, 2.28 is RHEL 8's
+        # and Debian 10's; what needs a newer one would not run there.
+        machine=${platform#linux-}
+        install "$version" --require-hashes -r "$locked" --only-binary :all: \
+            --implementation cp --python-version "$version" --abi "cp${version%.*}${version#*.}" \
+            --platform "manylinux_2_17_$machine" --platform "manylinux2014_$machine" \
+            --platform "manylinux_2_28_$machine"
+    fi
+    # cffi's module is the only one that each Python needs its own of; build.make_pyz checks that.
+    locked=$temp/cffi.txt
+done
+# For its licence: shiv's own code gets into the file.
+install shiv --require-hashes -r "$temp/shiv.txt"
 run "$temp/venv/bin/python" -I -m hatchling build -t wheel -d "$temp/own"
+install own --no-index "$temp"/own/certgrinderd-*.whl
 
 # Where there is no git, nobody knows; and a change makes it another program than the commit's.
 commit=unknown
@@ -144,8 +187,9 @@ mkdir -p -- dist
 # In the same folder, so that mv replaces the old file in one step.
 new=dist/.new-$name
 # -E and -s leave the current folder in: that is where the package `build` is.
-run "$temp/venv/bin/python" -E -s -B -m build.make_pyz --platform "$platform" --commit "$commit" \
-    --own-wheel "$temp"/own/certgrinderd-*.whl --folder "$temp/wheels" --output "$new"
+run "$temp/venv/bin/python" -E -s -B -m build.make_pyz --site "$temp/site" \
+    --reports "$temp/reports" --commit "$commit" --multiarch "$multiarch" --pythons "$pythons" \
+    --output "$new"
 for suffix in .sha256 .cdx.json ''; do
     mv -f -- "$new$suffix" "dist/$name$suffix"
 done

@@ -1,8 +1,8 @@
-"""Put certgrinderd.pyz together: lines of sh, then a zip file, the same bytes at each build.
+"""Put certgrinderd.pyz together: shiv packs, and a start of our own comes on top.
 
-build_pyz.sh runs it. The zip file holds, in this order: `__main__.py` (build/start.py), MANIFEST
-(SHA-256 of all that follows), then a folder `all` with what every Python gets and one such as
-`cp311` for each, with what only that one does.
+build_pyz.sh runs it when pip has installed all into one folder. The file is lines of sh and a shiv
+archive; the last member of the archive is build/start.py, which those lines run. The same bytes at
+each build.
 """
 
 from __future__ import annotations
@@ -13,28 +13,30 @@ import hashlib
 import io
 import json
 import re
-import sys
-import sysconfig
+import shutil
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
+from fnmatch import fnmatch
+from importlib.metadata import distributions
 from pathlib import Path
 
-from build import sbom, wheels
-from build.wheels import Package, Version
+from shiv import __version__ as shiv_version
+from shiv.bootstrap.environment import Environment
+from shiv.builder import create_archive
+
+from build import sbom
 
 ROOT = Path(__file__).resolve().parent.parent
-PYTHONS: tuple[Version, ...] = ((3, 10), (3, 11), (3, 12), (3, 13), (3, 14))
-NATIVE = "native"
-PLATFORMS = ("linux-x86_64", "linux-aarch64", NATIVE)
-
-# The kernel hands the file to sh, and sh to Python: isolated, and with the first code straight out
-# of the file, since opening the zip file costs Python as much time as starting.
-_PREFIX = """\
+# certgrinderd.onefile.identity knows the first three lines. The kernel hands the file to sh, and sh
+# to Python: isolated, and with the first code straight out of the file, since opening the zip file
+# costs Python as much time as starting. The numbers have a fixed width, so that they move nothing.
+HEAD = """\
 #!/bin/sh
 # certgrinderd {version}. A zip file follows: unzip -l lists it.
+# build {build}
 exec python3 -I -S -c 'import sys, binascii
-f = open(sys.argv[1], "rb"); f.seek({offset}); start = f.read({length}); f.close()
-if binascii.crc32(start) & 0xFFFFFFFF != {checksum}:
+f = open(sys.argv[1], "rb"); f.seek({offset:9}); start = f.read({length:6}); f.close()
+if binascii.crc32(start) & 0xFFFFFFFF != {checksum:10}:
     import os, time
     if "CERTGRINDERD_AGAIN" not in os.environ:
         # After sh read these lines, another build may have been moved to the place of this one.
@@ -43,143 +45,152 @@ if binascii.crc32(start) & 0xFFFFFFFF != {checksum}:
     sys.stderr.write(time.strftime("%Y-%m-%d %H:%M:%S %z certgrinderd ERROR ")
         + sys.argv[1] + " is damaged: copy it again\\n")
     sys.exit(2)
-exec(compile(start, sys.argv[1], "exec"))' "$0" "$@"
+exec(compile(start, sys.argv[1], "exec"))
+main()' "$0" "$@"
 exit
 """
-_FIRST = "__main__.py"
+_UNUSED = (
+    # cffi's own parser is for its `ffi.cdef`; cryptography is linked already and asks for
+    # _cffi_backend alone.
+    *("cffi/*", "pycparser/*", "pycparser-*"),
+    # What of it is needed, the archive has beside site-packages.
+    "shiv/*",
+    *("*/tests/*", "*.pyi", "*/py.typed", "*.c", "*.h", "*.pyx", "*.pxd"),
+    # certbot would load them through their own packages, certbot-apache and certbot-nginx.
+    *("certbot/_internal/plugins/apache/*", "certbot/_internal/plugins/nginx/*"),
+    # Faster parsers of encodings and YAML, one per Python version: a configuration file of a
+    # kilobyte is read as fast without.
+    *("charset_normalizer/*.so", "yaml/_yaml*", "_yaml/*", "*__mypyc*"),
+    # Scripts, and what pip notes about how it installed a package, with the paths of this machine.
+    *("bin/*", "*.dist-info/RECORD", "*.dist-info/INSTALLER", "*.dist-info/REQUESTED"),
+    "*.dist-info/direct_url.json",
+)
+_START = "start.py"
 # Part of the bytes; the lowest that a zip file can hold.
-_MOMENT = (1980, 1, 1, 0, 0, 0)
+_MOMENT = "1980-01-01 00:00:00"
 
 
 def main() -> None:
     """Build one file, with its hash and its list of contents beside it."""
     parser = argparse.ArgumentParser(prog="make_pyz")
-    parser.add_argument("--platform", choices=PLATFORMS, required=True)
+    parser.add_argument("--site", type=Path, required=True, help="where pip installed all")
+    parser.add_argument("--reports", type=Path, required=True, help="what it says about that")
     parser.add_argument("--commit", required=True)
-    parser.add_argument("--own-wheel", type=Path, required=True)
-    parser.add_argument("--folder", type=Path, required=True, help="for what is fetched")
+    parser.add_argument("--multiarch", required=True, help='for what machine: "x86_64-linux-gnu"')
+    parser.add_argument("--pythons", required=True, help='for which ones: "3.10 3.11"')
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
 
-    native = options.platform == NATIVE
-    architecture = None if native else options.platform.partition("-")[2]
-    versions = [sys.version_info[:2]] if native else PYTHONS
-    locked = wheels.fetch(
-        ROOT / "build/requirements.txt", options.folder, versions, architecture=architecture
-    )
-    own = wheels.read_wheel(options.own_wheel)
-    parts = sbom.components(locked)
-    about = {"commit": options.commit, "components": parts}
+    site: Path = options.site
+    remove(site, _UNUSED)
+    require_modules(site, options.pythons)
+    parts = sbom.components(site, sbom.hashes(options.reports))
+    remove(site, ["*.dist-info/sboms/*"])
+    about = json.dumps({"commit": options.commit, "components": parts}, indent=1, sort_keys=True)
+    (site / "certgrinderd/onefile/about.json").write_text(f"{about}\n", encoding="utf-8")
     # For `python3 FOLDER`: see certgrinderd.issuance.certbot.own_command.
-    own.files["__main__.py"] = own.files["certgrinderd/__main__.py"]
-    own.files["certgrinderd/onefile/about.json"] = _json(about)
+    shutil.copy(site / "certgrinderd/__main__.py", site)
 
-    tree = merge({version: [*packages, own] for version, packages in locked.items()})
-    multiarch = f"{architecture}-linux-gnu" if architecture else _own_platform()
-    pyz = assemble(tree, version=own.version, platform=multiarch, pythons=versions)
+    (own,) = distributions(name="certgrinderd", path=[str(site)])
+    facts = {"multiarch": options.multiarch, "pythons": options.pythons}
+    pack(site, options.output, version=own.version, **facts)
+    pyz = options.output.read_bytes()
     digest = hashlib.sha256(pyz).hexdigest()
-    licence = own.header("License-Expression") or ""
+    licence = own.metadata["License-Expression"]
     bill = sbom.document(
         "certgrinderd.pyz", own.version, sha256=digest, licence=licence, parts=parts
     )
-    for suffix, data in (("", pyz), (".sha256", b""), (".cdx.json", bill)):
-        path = options.output.with_name(options.output.name + suffix)
-        # The name in it is the one that the file gets in the end.
-        final = options.output.name.removeprefix(".new-")
-        path.write_bytes(data if suffix != ".sha256" else f"{digest}  {final}\n".encode())
-        path.chmod(0o644 if suffix else 0o755)
-    names = ", ".join(".".join(map(str, version)) for version in versions)
-    print(f"{len(pyz) / 1e6:.1f} MB, for CPython {names} on {multiarch}")  # noqa: T201
+    # The name that the file gets in the end.
+    line = f"{digest}  {options.output.name.removeprefix('.new-')}\n"
+    for suffix, data in ((".sha256", line.encode()), (".cdx.json", bill)):
+        options.output.with_name(options.output.name + suffix).write_bytes(data)
+    names = options.pythons.replace(" ", ", ")
+    print(f"{len(pyz) / 1e6:.1f} MB, for CPython {names} on {options.multiarch}")  # noqa: T201
     print(f"SHA-256 {digest}")  # noqa: T201
 
 
-def merge(packages: Mapping[Version, Sequence[Package]]) -> dict[str, bytes]:
-    """Lay the files for all Pythons out once, and the others in a folder per Python.
+def remove(site: Path, patterns: Iterable[str]) -> None:
+    """Remove the files below a folder whose paths fit one of the patterns, and empty folders."""
+    for path in sorted(site.rglob("*"), reverse=True):
+        place = path.relative_to(site).as_posix()
+        if path.is_dir():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif any(fnmatch(place, pattern) for pattern in patterns):
+            path.unlink()
 
-    Returns:
-        Content by path: "all/…" or "cp311/…".
+
+def require_modules(site: Path, pythons: str) -> None:
+    """Require each module that is compiled for one Python to be there for every one.
+
+    Raises:
+        ValueError: One is missing.
     """
-    versions_of: dict[str, set[str]] = {}
-    contents: dict[str, set[bytes]] = {}
-    for several in packages.values():
-        for package in several:
-            versions_of.setdefault(package.name, set()).add(package.version)
-            for place, data in package.files.items():
-                contents.setdefault(place, set()).add(hashlib.sha256(data).digest())
-    tree = {}
-    for version, several in packages.items():
-        for package in several:
-            for place, data in package.files.items():
-                same = len(contents[place]) == len(versions_of[package.name]) == 1
-                shared = same and not re.search(r"\.cpython-\d+", place)
-                part = "all" if shared else f"cp{version[0]}{version[1]}"
-                tree[f"{part}/{place}"] = data
-    return tree
+    compiled = {path.relative_to(site).as_posix() for path in site.rglob("*.cpython-*.so")}
+    for place in sorted(compiled):
+        for python in pythons.split():
+            wanted = re.sub(r"\.cpython-\d+", f".cpython-{python.replace('.', '')}", place)
+            if wanted not in compiled:
+                raise ValueError(f"{place} has no sister {wanted}")
 
 
-def assemble(
-    tree: Mapping[str, bytes], *, version: str, platform: str, pythons: Sequence[Version]
-) -> bytes:
-    """Return the bytes of the file.
+def pack(site: Path, target: Path, *, version: str, multiarch: str, pythons: str) -> None:
+    """Write the file.
 
     Args:
-        tree: See merge.
+        site: The folder with all packages.
+        target: The file.
         version: Of certgrinderd.
-        platform: What its libraries are made for, as Python calls it: "x86_64-linux-gnu".
-        pythons: The versions it is for.
+        multiarch: What its libraries are made for, as Python calls it: "x86_64-linux-gnu".
+        pythons: The versions it is for: "3.10 3.11".
     """
-    lines = (f"{hashlib.sha256(tree[path]).hexdigest()}  {path}\n" for path in sorted(tree))
-    manifest = "".join(lines).encode()
-    values = {
-        "BUILD": hashlib.sha256(manifest).hexdigest(),
-        "PLATFORM": platform,
-        "PYTHONS": " ".join(".".join(map(str, python)) for python in pythons),
-    }
-    start = (ROOT / "build/start.py").read_text(encoding="utf-8")
-    for name, value in values.items():
-        start = start.replace(f"@{name}@", value)
-    first = start.encode()
-    # A stored file begins after 30 bytes and its name; the offset's own digits move it.
-    offset, prefix = 0, b""
-    while offset != len(prefix) + 30 + len(_FIRST):
-        offset = len(prefix) + 30 + len(_FIRST)
-        prefix = _PREFIX.format(
-            version=version,
-            offset=offset,
-            length=len(first),
-            checksum=binascii.crc32(first),
-        ).encode()
-    buffer = io.BytesIO(prefix)
+    files = sorted(path for path in site.rglob("*") if path.is_file())
+    environment = Environment(
+        built_at=_MOMENT,
+        shiv_version=shiv_version,
+        entry_point="certgrinderd.cli:main",
+        # Of all files; shiv itself would list the *.py alone.
+        hashes={
+            path.relative_to(site).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in files
+        },
+        no_modify=True,
+        reproducible=True,
+        compile_pyc=False,
+    )
+    # `python3 certgrinderd.pyz` calls start.main, and not shiv's bootstrap.
+    create_archive([site], target, "/bin/sh", "start:main", environment, compressed=False)
+
+    facts = {"version": version, "build": environment.build_id}
+    head = HEAD.format(**facts, offset=0, length=0, checksum=0)
+    buffer = io.BytesIO(head.encode())
     buffer.seek(0, io.SEEK_END)
-    with zipfile.ZipFile(buffer, "w") as archive:
-        _add(archive, _FIRST, first, zipfile.ZIP_STORED)
-        _add(archive, "MANIFEST", manifest, zipfile.ZIP_DEFLATED)
-        for path in sorted(tree):
-            _add(archive, path, tree[path], zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(target) as packed, zipfile.ZipFile(buffer, "w") as archive:
+        # shiv adds its own files in the order of the disk: sorted, they are the same everywhere.
+        for member in sorted(packed.infolist(), key=lambda member: member.filename):
+            data = packed.read(member)
+            archive.writestr(member, data, zipfile.ZIP_DEFLATED, compresslevel=9)
+        values = {
+            "BUILD": str(environment.build_id),
+            "HASH": hashlib.sha256(buffer.getvalue()[len(head) :]).hexdigest(),
+            "PLATFORM": multiarch,
+            "PYTHONS": pythons,
+        }
+        text = (ROOT / "build" / _START).read_text(encoding="utf-8")
+        for name, value in values.items():
+            text = text.replace(f"@{name}@", value)
+        start = text.encode()
+        last = zipfile.ZipInfo(_START, archive.infolist()[0].date_time)
+        archive.writestr(last, start)  # stored as it is
+    # Its content comes after 30 bytes and its name.
+    offset = last.header_offset + 30 + len(_START)
+    numbers = {"offset": offset, "length": len(start), "checksum": binascii.crc32(start)}
+    buffer.seek(0)
+    buffer.write(HEAD.format(**facts, **numbers).encode())
     pyz = buffer.getvalue()
-    if pyz[offset : offset + len(first)] != first:
+    if pyz[offset : offset + len(start)] != start or not pyz.startswith(b"PK", len(head)):
         raise AssertionError("the first code is not where the lines of sh look for it")
-    return pyz
-
-
-def _add(archive: zipfile.ZipFile, path: str, data: bytes, method: int) -> None:
-    facts = zipfile.ZipInfo(path, _MOMENT)
-    facts.create_system = 3  # Unix, wherever it is built
-    facts.external_attr = 0o100644 << 16
-    facts.compress_type = method
-    archive.writestr(facts, data, compresslevel=9)
-
-
-def _own_platform() -> str:
-    """As start.py names it."""
-    named = sysconfig.get_config_var("MULTIARCH")
-    import platform
-
-    return str(named or f"{platform.machine()}-{sys.platform}")
-
-
-def _json(value: object) -> bytes:
-    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
+    target.write_bytes(pyz)
 
 
 if __name__ == "__main__":

@@ -4,26 +4,44 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
 from typing import Any
 
-from build.wheels import Package, Version
+from packaging.utils import canonicalize_name
 
 Component = dict[str, Any]
 
 
-def components(packages: Mapping[Version, Iterable[Package]]) -> list[Component]:
-    """Return a component for each version of each package, with all wheels that it comes from.
+def hashes(reports: Path) -> dict[str, set[str]]:
+    """Read pip's reports (`pip install --report`): the SHA-256 of what each package came in.
+
+    certgrinderd itself, which is in no lock, is left out.
+    """
+    found: dict[str, set[str]] = {}
+    for report in reports.glob("*.json"):
+        for each in json.loads(report.read_text(encoding="utf-8"))["install"]:
+            name = canonicalize_name(each["metadata"]["name"])
+            found.setdefault(name, set()).add(
+                each["download_info"]["archive_info"]["hashes"]["sha256"]
+            )
+    found.pop("certgrinderd", None)
+    return found
+
+
+def components(site: Path, sources: Mapping[str, Iterable[str]]) -> list[Component]:
+    """Return a component for each package, with all files that it comes from.
 
     Args:
-        packages: Those for each Python version.
+        site: The folder that they are installed in.
+        sources: See hashes; a package that isn't there is left out.
     """
-    kinds: dict[tuple[str, str], list[Package]] = {}
-    for version in sorted(packages):
-        for package in packages[version]:
-            same = kinds.setdefault((package.name, package.version), [])
-            if package.sha256 not in {known.sha256 for known in same}:
-                same.append(package)
-    return [_component(kinds[key]) for key in sorted(kinds)]
+    packages = {canonicalize_name(each.name): each for each in distributions(path=[str(site)])}
+    return [
+        _component(name, packages[name], sorted(sources[name]))
+        for name in sorted(packages)
+        if name in sources
+    ]
 
 
 def document(
@@ -57,27 +75,35 @@ def document(
     )
 
 
-def _component(packages: list[Package]) -> Component:
-    first = packages[0]
+def _component(name: str, package: Distribution, sources: list[str]) -> Component:
     component: Component = {
         "type": "library",
-        "name": first.name,
-        "version": first.version,
-        "purl": f"pkg:pypi/{first.name}@{first.version}",
-        "hashes": [{"alg": "SHA-256", "content": package.sha256} for package in packages],
-        "licenses": [_licence(first)],
+        "name": name,
+        "version": package.version,
+        "purl": f"pkg:pypi/{name}@{package.version}",
+        "hashes": [{"alg": "SHA-256", "content": sha256} for sha256 in sources],
+        "licenses": [_licence(package)],
     }
-    linked = [_linked(part) for sbom in first.sboms for part in json.loads(sbom)["components"]]
+    linked = [_linked(part) for text in _sboms(package) for part in json.loads(text)["components"]]
     if linked:
         component["components"] = linked
     return component
 
 
-def _licence(package: Package) -> dict[str, Any]:
-    expression = package.header("License-Expression")
-    if expression:
-        return {"expression": expression}
-    return {"license": {"name": (package.header("License") or "unknown").splitlines()[0]}}
+def _sboms(package: Distribution) -> list[str]:
+    """Read the wheel's own lists of what is linked into it (PEP 770)."""
+    site = Path(str(package.locate_file("")))
+    name = f"{package.name.replace('-', '_')}-{package.version}.dist-info"
+    return [path.read_text(encoding="utf-8") for path in sorted(site.glob(f"{name}/sboms/*"))]
+
+
+def _licence(package: Distribution) -> dict[str, Any]:
+    facts = package.metadata
+    if "License-Expression" in facts:
+        return {"expression": facts["License-Expression"]}
+    return {
+        "license": {"name": facts["License"].splitlines()[0] if "License" in facts else "unknown"}
+    }
 
 
 def _linked(part: Component) -> Component:

@@ -1,9 +1,12 @@
 """What runs first in certgrinderd.pyz: is it unpacked already, and may what is there be trusted?
 
-It must be understood by any Python 3, so that an unfit one can be told so; and it imports as little
-as it can, since it runs with each request. build/make_pyz.py fills in what stands in @.
+It replaces shiv's own start, which trusts whatever lies in the cache, obeys SHIV_* in the
+environment, and is slow (docs/notes/0002). It must be understood by any Python 3, so that an unfit
+one can be told so; and it imports as little as it can, since it runs with each request.
+build/make_pyz.py fills in what stands in @.
 """
 
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -11,9 +14,11 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 BUILD = "@BUILD@"
+# SHA-256 of all of the archive that precedes this code.
+HASH = "@HASH@"
 PLATFORM = "@PLATFORM@"
 PYTHONS = "@PYTHONS@"
-UNPACKER = "all/certgrinderd/onefile/unpacking.py"
+UNPACKER = "site-packages/certgrinderd/onefile/unpacking.py"
 SYSTEM_CACHE = "/var/cache/certgrinderd"
 ADVICE = (
     "set CERTGRINDERD_CACHE to a folder for it, or let root run `certgrinderd.pyz cache --prepare`"
@@ -44,16 +49,12 @@ def require_fit_python() -> None:
 
 def platform() -> str:
     """Name what compiled modules must be made for: "x86_64-linux-gnu"."""
-    import os
-
     named = getattr(sys.implementation, "_multiarch", None)
     return str(named or "%s-%s" % (os.uname().machine, sys.platform))
 
 
 def home() -> str:
     """Return the user's home: after sudo or su HOME may be another user's, or not be set."""
-    import os
-
     named = os.environ.get("HOME", "")
     try:
         if named.startswith("/") and os.stat(named).st_uid == os.geteuid():
@@ -70,8 +71,6 @@ def home() -> str:
 
 def cache_folder(name: str) -> str:
     """Return the folder for unpacked builds: the one named, root's, or the user's own."""
-    import os
-
     named = os.environ.get("CERTGRINDERD_CACHE")
     if named:
         return os.path.realpath(named)
@@ -85,8 +84,6 @@ def cache_folder(name: str) -> str:
 
 def require_trusted(place: str) -> None:
     """End if another user could put code there, or exchange the folder: as sshd's StrictModes."""
-    import os
-
     sticky = 0
     while True:
         found = os.lstat(place)
@@ -104,8 +101,6 @@ def require_trusted(place: str) -> None:
 
 def require_loadable(folder: str) -> None:
     """End if the system loads no shared libraries from there."""
-    import os
-
     if os.statvfs(folder).f_flag & getattr(os, "ST_NOEXEC", 0):
         message = "%s is mounted noexec, and libraries can't be loaded from there: %s"
         fail(2, message % (folder, ADVICE))
@@ -114,7 +109,6 @@ def require_loadable(folder: str) -> None:
 def is_unpacked(entry: str) -> bool:
     """Tell whether a build is there; if so, it stays as long as this process lives."""
     import fcntl
-    import os
 
     try:
         held = os.open(entry, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -131,9 +125,12 @@ def is_unpacked(entry: str) -> bool:
 
 
 def unpack(path: str, folder: str, name: str) -> None:
-    """Unpack this file, after a look at its hashes."""
+    """Unpack this file with its own unpacker, if it is what was built."""
     import errno
-    import os
+    import hashlib
+    import io
+    import zipfile
+    import zlib
 
     if platform() != PLATFORM:
         message = "this certgrinderd.pyz is for %s, and this Python for %s: build_pyz.sh makes one"
@@ -143,33 +140,27 @@ def unpack(path: str, folder: str, name: str) -> None:
         os.makedirs(folder, exist_ok=True)
         require_trusted(folder)
         require_loadable(folder)
-        unpack_into(path, folder, name)
+        # In memory nobody exchanges it.
+        with open(path, "rb") as file:
+            data = file.read()
+        archive = zipfile.ZipFile(io.BytesIO(data))
+        members = archive.infolist()
+        packed = data[members[0].header_offset : members[-1].header_offset]
+        if hashlib.sha256(packed).hexdigest() != HASH:
+            raise ValueError("not the contents of this build")
+        unpacking = type(sys)("unpacking")
+        source = archive.read(UNPACKER)
+        exec(compile(source, UNPACKER, "exec"), unpacking.__dict__)  # noqa: S102 - just checked
+        sys.path.append(path)  # shiv's own code is there
+        unpacking.unpack(archive, folder, name)
+        sys.path.remove(path)
     except OSError as error:
         later = (errno.ENOSPC, errno.EDQUOT, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE)
         message = "cannot unpack %s into %s: %s: %s"
         values = (path, folder, error.strerror, ADVICE)
         fail(5 if error.errno in later else 2, message % values)
-
-
-def unpack_into(path: str, folder: str, name: str) -> None:
-    """Unpack this file with its own unpacker, if that is the one that the hashes tell of."""
-    import hashlib
-    import zipfile
-    import zlib
-
-    try:
-        with zipfile.ZipFile(path) as archive:
-            manifest = archive.read("MANIFEST")
-            source = archive.read(UNPACKER)
-            line = "%s  %s" % (hashlib.sha256(source).hexdigest(), UNPACKER)
-            genuine = hashlib.sha256(manifest).hexdigest() == BUILD
-            if not genuine or line not in manifest.decode().splitlines():
-                raise ValueError("not the contents of this build")
-            unpacking = type(sys)("unpacking")
-            exec(compile(source, UNPACKER, "exec"), unpacking.__dict__)  # noqa: S102 - just checked
-            unpacking.unpack(archive, manifest.decode(), folder, name)
     except (
-        *(ValueError, LookupError, EOFError, NotImplementedError, RuntimeError),
+        *(ValueError, LookupError, EOFError, NotImplementedError, RuntimeError, ImportError),
         *(zipfile.BadZipFile, zlib.error),
     ) as error:
         fail(2, "%s is damaged, or was exchanged just now (%s): copy it again" % (path, error))
@@ -180,8 +171,6 @@ def start() -> None:
     if sys.argv[0] == "-c":
         del sys.argv[0]
     require_fit_python()
-    import os
-
     path = os.path.abspath(sys.argv[0])
     if not (sys.flags.isolated and sys.flags.no_site):
         # Started as `python3 certgrinderd.pyz`: once more, without what the environment, the
@@ -207,7 +196,9 @@ def start() -> None:
     sys.exit(main())
 
 
-try:
-    start()
-except KeyboardInterrupt:
-    sys.exit(130)  # as from a signal, without a traceback
+def main() -> None:
+    """Start, and end as from a signal when interrupted: without a traceback."""
+    try:
+        start()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -149,9 +149,9 @@ def _version(request: _Request) -> str:
 def _about_one_file(parsed: parser.Parsed) -> str:
     from pathlib import Path
 
-    from certgrinderd.onefile import about, cache
+    from certgrinderd.onefile import about, cache, identity
 
-    folder = cache.require_unpacked()
+    folder = identity.require_unpacked()
     if parsed.command == ("show", "licenses"):
         return about.licences(folder)
     answer = ""

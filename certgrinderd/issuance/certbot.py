@@ -17,6 +17,7 @@ from pathlib import Path
 from certgrinderd.errors import ConfigurationError, IssuanceError
 from certgrinderd.issuance.acme.store import own_folder
 from certgrinderd.issuance.hooks import Challenge, environment, hook_command
+from certgrinderd.onefile import identity
 from certgrinderd.settings.table import BUILTIN, SYSTEM_CERTBOT, Settings
 from certgrinderd.system import files, locks, process, session
 from certgrinderd.system.log import FOR_ADMIN
@@ -65,17 +66,11 @@ def _command(settings: Settings) -> list[str]:
 
 def own_command() -> tuple[str, ...]:
     """Return the words that start this very program once more."""
-    folder = unpacked_folder()
+    folder = identity.unpacked_folder()
     if folder is not None:
         # Isolated, as it was started; certgrinderd.pyz itself may be another build by now.
         return sys.executable, "-I", "-S", str(folder)
     return sys.executable, "-m", "certgrinderd"
-
-
-def unpacked_folder() -> Path | None:
-    """Return where certgrinderd.pyz is unpacked, if this program runs from there."""
-    folder = Path(__file__).resolve().parents[2]
-    return folder if (folder / "__main__.py").is_file() else None
 
 
 def _folders(settings: Settings) -> list[str]:

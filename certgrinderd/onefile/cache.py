@@ -8,23 +8,11 @@ import os
 import shutil
 from pathlib import Path
 
-from certgrinderd.errors import CertgrinderdError, ConfigurationError, Temporary, UsageError
+from certgrinderd.errors import CertgrinderdError, ConfigurationError, Temporary
 from certgrinderd.onefile import unpacking
 
 _ENTER = 0o555
 _WRITE_BY_OTHERS = 0o022
-
-
-def require_unpacked() -> Path:
-    """Return the folder that this program runs from.
-
-    Raises:
-        UsageError: It was installed in another way, and there is none.
-    """
-    folder = Path(__file__).resolve().parents[2]
-    if not (folder / "__main__.py").is_file():
-        raise UsageError("this certgrinderd is installed as a package, not as certgrinderd.pyz")
-    return folder
 
 
 def describe(entry: Path) -> str:
@@ -56,7 +44,7 @@ def prepare(entry: Path, folder: Path) -> str:
             else:
                 with unpacking.making(folder, entry.name) as unfinished:
                     ignore = shutil.ignore_patterns("__pycache__")
-                    shutil.copytree(entry, unfinished, dirs_exist_ok=True, ignore=ignore)
+                    shutil.copytree(entry, unfinished, ignore=ignore)
                     _finish(unfinished, target)
     except OSError as error:
         raise _foreseen(error, folder) from error

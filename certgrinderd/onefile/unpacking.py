@@ -1,7 +1,8 @@
 """Unpacking certgrinderd.pyz: all or nothing, once for all who start at the same moment.
 
 build/start.py runs this module out of the file, before there is anything else of certgrinderd. So
-it imports the standard library alone, and what goes wrong is an OSError or a ValueError.
+it imports the standard library and shiv's part of the file alone, and what goes wrong is an OSError
+or a ValueError.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
-import sys
 import time
 import zipfile
 from collections.abc import Iterator
@@ -30,25 +31,30 @@ _FOR_OTHERS = 0o077
 _BUILD = re.compile(r"[0-9a-f]{16}-cpython-[0-9]+-[A-Za-z0-9_.-]+")
 
 
-def unpack(archive: zipfile.ZipFile, manifest: str, folder: str, name: str) -> None:
-    """Unpack what this Python needs, and remove the user's builds that were not used for 30 days.
+def unpack(archive: zipfile.ZipFile, folder: str, name: str) -> None:
+    """Unpack the pyz, and remove the user's builds that were not used for 30 days.
+
+    shiv lays the files out. What it doesn't promise is done around it: its lock waits without end
+    (so ours is held first), it compares no hash of a library, and it doesn't wait for the disk.
 
     Args:
-        archive: The pyz; nothing in it is trusted.
-        manifest: Its list of hashes, which is trusted: lines of a SHA-256, two blanks and a path.
+        archive: The pyz; what it holds is known to be what was built, its directory isn't.
         folder: Where unpacked builds are, one folder each; it is ours.
         name: That of this build.
 
     Raises:
-        ValueError: The archive is not what the manifest says.
+        ValueError: The archive is not what its list of hashes says.
         OSError: It can't be written; ETIMEDOUT when another process was at it for too long.
     """
+    from _bootstrap import extract_site_packages
+
     place = Path(folder)
     with locked(place):
         if (place / name).is_dir():
             return
         with making(place, name) as unfinished:
-            _extract(archive, manifest, unfinished)
+            extract_site_packages(archive, unfinished.parent)
+            _require_hashes(unfinished, json.loads(archive.read("environment.json"))["hashes"])
         remove_unused(place, keep=name, older_than_seconds=KEPT_SECONDS)
 
 
@@ -80,22 +86,23 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def making(folder: Path, name: str) -> Iterator[Path]:
-    """Give an empty folder that gets its name when it is finished, and goes away if it isn't.
+    """Give the path of a folder to be made, which is renamed when it is finished, or removed.
 
-    Before it gets its name, all in it is on the disk: after a power cut it is whole or isn't there.
+    Before it is renamed, all in it is on the disk: after a power cut it is whole or isn't there.
     The folder around it is locked: what others left unfinished is of those who were killed.
     """
     for leftover in folder.glob(f"{_UNFINISHED}*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    unfinished = folder / f"{_UNFINISHED}{os.getpid()}"
-    unfinished.mkdir(mode=0o700)
+    private = folder / f"{_UNFINISHED}{os.getpid()}"
+    private.mkdir(mode=0o700)
     try:
+        # As shiv calls it.
+        unfinished = private / "build" / "site-packages"
         yield unfinished
         _write_to_disk(unfinished)
         unfinished.rename(folder / name)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
+    finally:
+        shutil.rmtree(private, ignore_errors=True)
 
 
 def remove_unused(folder: Path, *, keep: str, older_than_seconds: float) -> list[str]:
@@ -169,19 +176,13 @@ def _write_to_disk(folder: Path) -> None:
         list(pool.map(write, [path for path in folder.rglob("*") if path.is_file()]))
 
 
-def _extract(archive: zipfile.ZipFile, manifest: str, folder: Path) -> None:
-    mine = str(sys.implementation.cache_tag).replace("cpython-", "cp")
-    made = set()
-    for line in manifest.splitlines():
-        digest, _, path = line.partition("  ")
-        part, _, place = path.partition("/")
-        if part not in ("all", mine):
-            continue
-        data = archive.read(path)
-        if hashlib.sha256(data).hexdigest() != digest:
-            raise ValueError(f"{path} has another hash than it should")
-        target = folder / place
-        if target.parent not in made:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            made.add(target.parent)
-        target.write_bytes(data)
+def _require_hashes(folder: Path, hashes: dict[str, str]) -> None:
+    """Require these files, and no others: shiv's own check doesn't see libraries."""
+    found = {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    if found != hashes:
+        place = min(place for place, _ in found.items() ^ hashes.items())
+        raise ValueError(f"{place} has another hash than it should")

@@ -142,11 +142,11 @@ def _challenge_files(settings: Settings) -> Iterator[str]:
 
 def _hook_paths(words: Iterable[str]) -> set[str]:
     """Paths among words of a command line; a hook is a command line in one word."""
-    from certgrinderd.issuance import certbot
+    from certgrinderd.onefile import identity
 
     paths = {part for word in words for part in shlex.split(word) if part.startswith("/")}
     package = Path(__file__).resolve().parents[1]
-    if certbot.unpacked_folder() and any(Path(path).is_relative_to(package) for path in paths):
+    if identity.unpacked_folder() and any(Path(path).is_relative_to(package) for path in paths):
         raise ConfigurationError(
             "the hooks are those inside the program, which are elsewhere with each build, and for "
             "each user: put the folder hooks/ next to the program, or set auth-hook and "

@@ -92,7 +92,7 @@ def assert_lists_its_contents(pyz: Path) -> None:
     inside = {(name.replace("_", "-").lower(), version) for name, version in folders}
     (certgrinderd,) = (pair for pair in inside if pair[0] == "certgrinderd")
     assert inside - {certgrinderd} == set(listed)
-    lock = (ROOT / "build/requirements.txt").read_text()
+    lock = "".join((ROOT / f"build/{name}.txt").read_text() for name in ("requirements", "tools"))
     for part in listed.values():
         assert part["licenses"]
         assert all(f"sha256:{value['content']}" in lock for value in part["hashes"])

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from build.make_pyz import assemble
+from build.make_pyz import pack
 from tests.testbed.pythons import interpreters, is_supported
 from tests.testbed.server import wait_until
 
@@ -148,6 +148,8 @@ def test_variables_of_shiv_and_python_change_nothing(pyz: Path, cache: Path) -> 
         "PYTHONPYCACHEPREFIX": str(evil),
     }
     assert_pong(start(pyz, "ping", cache=cache, more=variables))
+    words = {name: value for name, value in variables.items() if name.startswith("SHIV_")}
+    assert_pong(start(sys.executable, pyz, "ping", cache=cache, more=words))
     assert list(evil.iterdir()) == []
     compiled = {path.name.partition(".")[0] for path in cache.rglob("certgrinderd/**/*.pyc")}
     assert {"cli", "boundary"} <= compiled
@@ -218,29 +220,29 @@ def another_build(
 
     It has only what a ping needs, if it isn't to be whole: compressing the rest takes seconds.
     """
+    folder = target.with_name(f"{target.name} unpacked")
+    wanted = "site-packages/" if whole else "site-packages/certgrinderd/"
     with zipfile.ZipFile(pyz) as archive:
-        tree = {
-            name: archive.read(name)
-            for name in archive.namelist()
-            if name.startswith("all/certgrinderd/")
-            or (whole and name not in {"__main__.py", "MANIFEST"})
-        }
-    tree["all/certgrinderd/cli.py"] += b"\n# another build\n"
+        names = [name for name in archive.namelist() if name.startswith(wanted)]
+        archive.extractall(folder, names)
+    site = folder / "site-packages"
+    with (site / "certgrinderd/cli.py").open("a") as file:
+        file.write("\n# another build\n")
+    python = "{}.{}".format(*sys.version_info)
     multiarch = platform or str(getattr(sys.implementation, "_multiarch", ""))
-    data = assemble(tree, version="0", platform=multiarch, pythons=[sys.version_info[:2]])
-    target.write_bytes(data)
-    target.chmod(0o755)
+    pack(site, target, version="0", multiarch=multiarch, pythons=python)
     return target
 
 
 @pytest.mark.parametrize(
     "member",
     [
-        "__main__.py",
-        "MANIFEST",
-        "all/certgrinderd/onefile/unpacking.py",
-        "all/certgrinderd/cli.py",
-        "all/cryptography/hazmat/bindings/_rust.abi3.so",
+        "start.py",
+        "environment.json",
+        "_bootstrap/__init__.py",
+        "site-packages/certgrinderd/onefile/unpacking.py",
+        "site-packages/certgrinderd/cli.py",
+        "site-packages/cryptography/hazmat/bindings/_rust.abi3.so",
     ],
 )
 def test_flipped_bit_is_found_at_the_first_start(pyz: Path, cache: Path, member: str) -> None:
@@ -253,19 +255,31 @@ def test_flipped_bit_is_found_at_the_first_start(pyz: Path, cache: Path, member:
 
 
 def test_exchanged_module_is_found_though_the_zip_is_sound(pyz: Path, cache: Path) -> None:
-    """The hashes in the first code decide, not the check sums that whoever writes a zip makes."""
+    """The hash in the first code decides, not the check sums that whoever writes a zip makes."""
     copy = cache.parent / "certgrinderd.pyz"
-    with zipfile.ZipFile(pyz) as old:
-        prefix = pyz.read_bytes()[: old.getinfo("__main__.py").header_offset]
-        copy.write_bytes(prefix)
-        with zipfile.ZipFile(copy, "a") as new:
-            for info in old.infolist():
-                data = old.read(info)
-                if info.filename == "all/certgrinderd/cli.py":
-                    data += b"\n# exchanged\n"
-                new.writestr(info, data)
-    copy.chmod(0o755)
-    assert_refused(start(copy, "ping", cache=cache), r"\S+ is damaged.*cli\.py has another hash.*")
+    with zipfile.ZipFile(pyz) as old, zipfile.ZipFile(copy, "w") as new:
+        for info in old.infolist():
+            data = old.read(info)
+            if info.filename == "site-packages/certgrinderd/cli.py":
+                data += b"\n# exchanged\n"
+            new.writestr(info, data)
+    # Not by its first lines, which would look for the first code in another place.
+    done = start(sys.executable, copy, "ping", cache=cache)
+    assert_refused(done, r"\S+ is damaged.*not the contents of this build.*")
+
+
+def test_library_missing_in_the_directory_is_found(pyz: Path, cache: Path) -> None:
+    """The directory of the zip file, which says what is unpacked, is held against the hashes."""
+    library = "site-packages/cryptography/hazmat/bindings/_rust.abi3.so"
+    copy = copied(pyz, cache.parent / "certgrinderd.pyz")
+    with zipfile.ZipFile(copy, "a") as archive:
+        archive.comment = b"Written anew."
+    assert_pong(start(copy, "ping", cache=cache.with_name("other")))
+    with zipfile.ZipFile(copy, "a") as archive:
+        archive.filelist.remove(archive.getinfo(library))
+        archive.comment = b""
+    assert_refused(start(copy, "ping", cache=cache), r"\S+ is damaged.*_rust\.abi3\.so has an.*")
+    assert {path.name for path in cache.iterdir()} == {"lock"}
 
 
 @pytest.mark.parametrize("part", [0.01, 0.5, 0.999], ids=["start", "half", "end"])
@@ -311,7 +325,7 @@ def test_replaced_after_the_shell_has_read_it(pyz_as_built: Path, cache: Path) -
     interpreter = python.read_text()
     for replacement, is_sound in ((new, True), (copied(pyz, cache.parent / "broken"), False)):
         if not is_sound:
-            flip(replacement, offset_of(replacement, "__main__.py"))
+            flip(replacement, offset_of(replacement, "start.py"))
         moves = f"#!/bin/sh\n[ ! -e {replacement} ] || mv {replacement} {copy}\n"
         python.write_text(moves + interpreter.partition("\n")[2])
         tools = {"PATH": f"{python.parent}:/usr/bin:/bin", "CERTGRINDERD_CACHE": str(cache)}

@@ -49,10 +49,8 @@ def for_python(pyz: Path, python: Path, target: Path) -> Path:
     assert separator
     named = re.sub(rb"exec \S+ -I", b"exec %s -I" % os.fsencode(python), first)
     assert named != first
-    (offset,) = re.findall(rb"seek\((\d+)\)", rest[:200])
-    # The name is longer, and so may the number be.
-    moved = int(offset) + len(named) - len(first)
-    moved += len(b"%d" % moved) - len(offset)
-    target.write_bytes(named + separator + rest.replace(offset, b"%d" % moved, 1))
+    (offset,) = re.findall(rb"seek\(([ \d]{9})\)", rest[:200])
+    moved = b"%9d" % (int(offset) + len(named) - len(first))
+    target.write_bytes(named + separator + rest.replace(offset, moved, 1))
     target.chmod(0o755)
     return target

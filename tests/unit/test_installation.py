@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from build.make_reference import conf_dist
 from certgrinderd.errors import ConfigurationError, Interrupted
+from certgrinderd.onefile import identity
 from certgrinderd.settings import sources
 from certgrinderd.settings.table import OPTIONS
 from certgrinderd.setup.install import guards, layout, plan, receipt, report, steps
@@ -58,7 +59,7 @@ class Machine:
     def look(self) -> Host:
         """What is found on it."""
         found = {
-            path: Found("file", "root", mode, digest(data), layout.is_program(data))
+            path: Found("file", "root", mode, digest(data), identity.is_program(data))
             for path, (data, mode) in self.files.items()
         }
         there = [*self.files, *self.folders]

@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from certgrinderd.errors import ConfigurationError, UsageError
-from certgrinderd.onefile import cache
+from certgrinderd.onefile import identity
 from certgrinderd.setup.install import guards, host, layout, model, plan, report, steps
 from certgrinderd.setup.install.layout import File
 
 _LARGEST_PROGRAM = 64 * 1024 * 1024
-_LARGEST_START = 65536
 
 
 def install(
@@ -101,7 +100,7 @@ def uninstall(*, yes: bool) -> Iterator[str]:
 
 def _require_fit(command: str, *, yes: bool) -> tuple[Path, tuple[File, ...]]:
     """Return where this program is unpacked, and the files of an installation."""
-    unpacked = cache.require_unpacked()
+    unpacked = identity.require_unpacked()
     if yes and os.geteuid() != 0:
         raise UsageError(f"{command} --yes is for root: sudo {sys.argv[0]} {command} --yes")
     program = Path(sys.argv[0])
@@ -109,9 +108,7 @@ def _require_fit(command: str, *, yes: bool) -> tuple[Path, tuple[File, ...]]:
         data = program.read_bytes() if program.stat().st_size <= _LARGEST_PROGRAM else b""
     except OSError as error:
         raise UsageError(f"cannot read {program}: {error.strerror}") from error
-    # The first lines hold the hash that the name of the folder begins with.
-    build = unpacked.name.partition("-")[0].encode()
-    if not layout.is_program(data) or b'BUILD = "' + build not in data[:_LARGEST_START]:
+    if not identity.is_build_in(data, unpacked):
         raise UsageError(f"{program} is not the certgrinderd.pyz that runs: start it anew")
     here = Path(__file__).parent
     places = [*here.parents[1].glob("hooks/*.sh"), *here.glob("files/*")]

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from certgrinderd.errors import ConfigurationError
+from certgrinderd.onefile import identity
 from certgrinderd.setup.clients.check import reasons_in_shell
 from certgrinderd.setup.install import layout, receipt
 from certgrinderd.setup.install.model import Found, Host
@@ -113,7 +114,7 @@ def _at(path: str) -> Found | None:
         data = files.read_file(path, limit=_LARGEST_FILE, label=path)
     except ConfigurationError:
         return Found("file", owner, mode)
-    is_program = layout.is_program(data[:_HEAD_LENGTH])
+    is_program = identity.is_program(data[:_HEAD_LENGTH])
     return Found("file", owner, mode, hashlib.sha256(data).hexdigest(), is_program)
 
 

@@ -30,9 +30,6 @@ USERADD = (
     *("--home-dir", HOME, "--no-create-home", USER),
 )
 
-# What the first lines of certgrinderd.pyz look like, in any version.
-_PROGRAM_HEAD = re.compile(rb"#!/bin/sh\n# certgrinderd \S{1,40}\. A zip file follows: ")
-
 _SSHD_TEXT = f"""\
 # Written by certgrinderd.pyz install. docs/ssh.md gives the reasons.
 # For lines with environment=. Never "yes", which would let a line set LD_PRELOAD.
@@ -92,11 +89,6 @@ class File:
 
     def __str__(self) -> str:
         return f"{self.path} ({self.mode:04o})"
-
-
-def is_program(head: bytes) -> bool:
-    """Tell by its first bytes whether a file is certgrinderd.pyz, in whatever version."""
-    return _PROGRAM_HEAD.match(head) is not None
 
 
 def is_own(path: str) -> bool:

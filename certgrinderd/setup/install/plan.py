@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from certgrinderd.onefile import identity
 from certgrinderd.setup.install import layout
 from certgrinderd.setup.install.layout import File, Folder
 from certgrinderd.setup.install.model import (
@@ -121,7 +122,7 @@ def _writing(file: File, host: Host, receipt: Receipt, left: dict[str, str]) -> 
 
 
 def _both_programs(file: File, found: Found) -> bool:
-    return found.is_program and layout.is_program(file.content)
+    return found.is_program and identity.is_program(file.content)
 
 
 def uninstall(files: Collection[File], host: Host, receipt: Receipt) -> Plan:
