@@ -5,6 +5,9 @@
 A FILE is a lock of pip or a CycloneDX list; by default build/requirements.txt and, if it is built,
 dist/certgrinderd.pyz.cdx.json, which also has the Rust crates inside cryptography. Exit status: 0
 nothing is known, 1 something is, 2 the data can't be reached or read.
+
+pip-audit can't replace it: that reads requirements, pylock.toml, pyproject.toml and environments,
+and asks about PyPI's packages alone. It would not see the 39 crates linked into cryptography.
 """
 
 from __future__ import annotations
