@@ -133,9 +133,7 @@ def _run(request: _Request) -> None:
 
 
 def _help(request: _Request) -> str:
-    from certgrinderd.commandline import usage
-
-    return usage.help_text(request.parsed.arguments.get("place", ()), client=request.is_client)
+    return parser.help_text(request.parsed.arguments.get("place", ()), client=request.is_client)
 
 
 def _version(request: _Request) -> str:

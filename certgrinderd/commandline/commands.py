@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
+from argparse import SUPPRESS
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from certgrinderd.settings.table import OPTIONS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from typing import Any
-
-# As a default: what isn't given has no value at all. argparse has the same, but is loaded for help
-# alone.
-SUPPRESS = "suppressed"
 
 
 @dataclass(frozen=True)
@@ -29,29 +23,15 @@ class Argument:
     parameters: Mapping[str, Any]
 
     @property
-    def key(self) -> str:
-        """The name of its value, as argparse has it."""
-        return str(self.parameters.get("dest") or self.names[-1].lstrip("-").replace("-", "_"))
-
-    @property
-    def is_operand(self) -> bool:
-        """Whether it is a word without a flag."""
-        return not self.names[0].startswith("-")
-
-    @property
     def is_switch(self) -> bool:
         """Whether it is an option without a value."""
         return self.parameters.get("action") == "store_true"
 
     @property
-    def may_lack_value(self) -> bool:
-        """Whether an operand may be missing, or an option stand without its value."""
-        return self.parameters.get("nargs") == "?"
-
-    @property
-    def default(self) -> object:
-        """The value when it is not there."""
-        return self.parameters.get("default", False if self.is_switch else None)
+    def needs_value(self) -> bool:
+        """Whether it is an option that the next word belongs to, whatever it looks like."""
+        is_option = self.names[-1].startswith("-")
+        return is_option and not self.is_switch and self.parameters.get("nargs") != "?"
 
 
 def _argument(*names: str, **parameters: Any) -> Argument:  # noqa: ANN401 - as add_argument()

@@ -83,7 +83,7 @@ def test_words_of_the_process_are_the_default(
     [
         pytest.param([], "there is no command, such as get certificate", id="nothing"),
         pytest.param(["-d"], "there is no command", id="no command"),
-        pytest.param(["pong"], "there is no command 'pong'", id="unknown command"),
+        pytest.param(["pong"], "unknown command 'pong'", id="unknown command"),
         pytest.param(["show"], "show needs one more word", id="half a command"),
         pytest.param(
             ["-f", "/nonexistent/conf", "show", "configuration"],
