@@ -11,10 +11,9 @@ import pwd
 from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING
 
-from certgrinderd.commandline.commands import ACME_SIDE_OPTIONS
 from certgrinderd.errors import ConfigurationError, UsageError
 from certgrinderd.settings.kinds import Value
-from certgrinderd.settings.table import Settings
+from certgrinderd.settings.table import OPTIONS, Settings
 from certgrinderd.system import files
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def take_apart(values: Mapping[str, Value]) -> tuple[str, dict[str, Value]]:
     if path is None:
         raise UsageError("acme-client needs --config-file, with the configuration of the ACME side")
     for name in options:
-        if name not in ACME_SIDE_OPTIONS:
+        if OPTIONS[name].passed_on is None:
             raise UsageError(f"--{name} is for the configuration file of the ACME side")
     return str(path), options
 

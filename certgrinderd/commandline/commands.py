@@ -57,11 +57,6 @@ class Command:
     arguments: tuple[Argument, ...] = ()
 
 
-# What the SSH side may say to the ACME side: what a client may set, as far as orders are concerned.
-ACME_SIDE_OPTIONS = (
-    *("acme-server-url", "chain-length", "log-level", "preferred-chain", "replaces", "staging"),
-)
-
 _USER = _argument(
     "--user", default="certgrinderd", help="The user that clients log in as. Default: certgrinderd."
 )
@@ -69,10 +64,12 @@ _USER = _argument(
 
 def _acme_side_options() -> Iterator[Argument]:
     """Options of the table that stand after acme-client, where a rule for sudo pins them."""
-    for name in ("config-file", *ACME_SIDE_OPTIONS):
-        option = OPTIONS[name]
-        parameters = {"action": "store_true"} if option.is_switch else {"metavar": name.upper()}
-        yield _argument(f"--{name}", default=SUPPRESS, help=option.help, **parameters)
+    passed_on = (option for option in OPTIONS.values() if option.passed_on is not None)
+    for option in (OPTIONS["config-file"], *passed_on):
+        parameters: dict[str, Any] = {"metavar": option.name.upper()}
+        if option.is_switch:
+            parameters = {"action": "store_true"}
+        yield _argument(f"--{option.name}", default=SUPPRESS, help=option.help, **parameters)
 
 
 _CACHE = (

@@ -22,7 +22,7 @@ from certgrinderd.errors import (
 )
 from certgrinderd.issuance.hooks import environment
 from certgrinderd.settings.kinds import LOG_LEVELS
-from certgrinderd.settings.table import LETS_ENCRYPT, Settings
+from certgrinderd.settings.table import PASSED_ON, Settings
 from certgrinderd.system import process
 from certgrinderd.system.log import FOR_ADMIN
 
@@ -35,20 +35,18 @@ _FIRST_SIGNAL = 128
 
 
 def words(settings: Settings) -> list[str]:
-    """Return the options that are passed on: what differs from the defaults, in this order."""
+    """Return the options that are passed on: those that differ from their defaults, in order."""
     given: list[str] = []
-    if settings.staging:
-        given.append("--staging")
-    elif settings.acme_server_url != LETS_ENCRYPT:
-        given += ["--acme-server-url", settings.acme_server_url]
-    if settings.preferred_chain is not None:
-        given += ["--preferred-chain", settings.preferred_chain.replace(" ", "_")]
-    if settings.chain_length is not None:
-        given += ["--chain-length", str(settings.chain_length)]
-    if settings.replaces is not None:
-        given += ["--replaces", settings.replaces]
-    if settings.log_level != "INFO":
-        given += ["--log-level", settings.log_level]
+    for option in PASSED_ON:
+        value = getattr(settings, option.attribute)
+        # --staging says it already.
+        is_said = option.name == "acme-server-url" and settings.staging
+        if value == option.default or is_said:
+            continue
+        given.append(f"--{option.name}")
+        if not option.is_switch:
+            # The name of a chain: a rule for sudo could not tell a blank from the next option.
+            given.append(str(value).replace(" ", "_"))
     return given
 
 

@@ -29,6 +29,9 @@ class Option:
         short: The short forms, with their dash.
         client_may_set: Whether a client's command line may hold it; no unless said so.
         in_file: Whether the configuration file may hold it.
+        passed_on: Its place among the options that the SSH side hands to the ACME side, where two
+            users share the work; None if it is not handed on. A rule for sudo pins the order.
+        acme_side_only: Whether the SSH side has no use for it where two users share the work.
     """
 
     name: str
@@ -38,6 +41,8 @@ class Option:
     short: tuple[str, ...] = ()
     client_may_set: bool = False
     in_file: bool = True
+    passed_on: int | None = None
+    acme_side_only: bool = False
 
     @property
     def attribute(self) -> str:
@@ -95,19 +100,10 @@ def _option(
     default: Value,
     kind: Kind,
     short: tuple[str, ...] = (),
-    *,
-    client_may_set: bool = False,
-    in_file: bool = True,
+    **marks: bool | int,
 ) -> Any:  # noqa: ANN401 - as dataclasses.field()
     """Describe an attribute of Settings, which is an option: see Option."""
-    facts = {
-        "help": help,
-        "default": default,
-        "kind": kind,
-        "short": short,
-        "client_may_set": client_may_set,
-        "in_file": in_file,
-    }
+    facts = {"help": help, "default": default, "kind": kind, "short": short, **marks}
     return dataclasses.field(default=default, metadata=facts)
 
 
@@ -120,6 +116,7 @@ class Settings:
         "in place of the system's: for a private CA.",
         None,
         PATH,
+        acme_side_only=True,
     )
     acme_client_command: str | None = _option(
         "A program that gets certificates as another user, in place of certbot-command: by sudo "
@@ -132,15 +129,16 @@ class Settings:
         "only when it makes the account, the built-in ACME client also tells the CA a new one.",
         None,
         TEXT,
+        acme_side_only=True,
     )
     acme_fallback_eab_hmac_key: str | None = _option(
-        "As eab-hmac-key, for acme-fallback-server-url.", None, SECRET
+        "As eab-hmac-key, for acme-fallback-server-url.", None, SECRET, acme_side_only=True
     )
     acme_fallback_eab_hmac_key_file: str | None = _option(
-        "As eab-hmac-key-file, for acme-fallback-server-url.", None, PATH
+        "As eab-hmac-key-file, for acme-fallback-server-url.", None, PATH, acme_side_only=True
     )
     acme_fallback_eab_kid: str | None = _option(
-        "As eab-kid, for acme-fallback-server-url.", None, TEXT
+        "As eab-kid, for acme-fallback-server-url.", None, TEXT, acme_side_only=True
     )
     acme_fallback_server_url: str | None = _option(
         "The directory of a second ACME server, for when the first one does not answer or says "
@@ -149,15 +147,21 @@ class Settings:
         "it.",
         None,
         URL,
+        acme_side_only=True,
     )
     acme_profile: str | None = _option(
         "The profile to ask the CA for: the kind of certificate, such as shortlived or tlsserver "
         "at Let's Encrypt.",
         None,
         kinds.WORD,
+        acme_side_only=True,
     )
     acme_server_url: str = _option(
-        "The URL of the ACME server's directory.", LETS_ENCRYPT, URL, client_may_set=True
+        "The URL of the ACME server's directory.",
+        LETS_ENCRYPT,
+        URL,
+        client_may_set=True,
+        passed_on=2,
     )
     acme_zone: str | None = _option(
         "The DNS zone to pass to the hooks as ACMEZONE, for DNS-01 challenges. Leave it unset to "
@@ -165,6 +169,7 @@ class Settings:
         None,
         TEXT,
         ("-z",),
+        acme_side_only=True,
     )
     allow_key_types: tuple[str, ...] = _option(
         "The types of keys that clients may get certificates for: rsa, ecdsa, ed25519, as a YAML "
@@ -178,6 +183,7 @@ class Settings:
         "manual-auth-hook.sh",
         COMMAND,
         ("-A",),
+        acme_side_only=True,
     )
     cache_dir: str | None = _option(
         "The folder in which OCSP responses are kept until half of their validity is over; they "
@@ -191,12 +197,17 @@ class Settings:
         "is the default and one of the two programs is missing, it means builtin.",
         SYSTEM_CERTBOT,
         COMMAND,
+        acme_side_only=True,
     )
     certbot_config_dir: str | None = _option(
-        "The path to pass to Certbot as --config-dir.", None, PATH
+        "The path to pass to Certbot as --config-dir.", None, PATH, acme_side_only=True
     )
-    certbot_logs_dir: str | None = _option("The path to pass to Certbot as --logs-dir.", None, PATH)
-    certbot_work_dir: str | None = _option("The path to pass to Certbot as --work-dir.", None, PATH)
+    certbot_logs_dir: str | None = _option(
+        "The path to pass to Certbot as --logs-dir.", None, PATH, acme_side_only=True
+    )
+    certbot_work_dir: str | None = _option(
+        "The path to pass to Certbot as --work-dir.", None, PATH, acme_side_only=True
+    )
     certificate_file: str | None = _option(
         "The PEM file with the certificate chain to look at, instead of standard input.",
         None,
@@ -207,6 +218,7 @@ class Settings:
         "manual-cleanup-hook.sh",
         COMMAND,
         ("-C",),
+        acme_side_only=True,
     )
     chain_length: int | None = _option(
         "How many certificates the chain should have. Among the chains that the CA offers one of "
@@ -214,6 +226,7 @@ class Settings:
         None,
         kinds.number("certificates", 1, 10),
         client_may_set=True,
+        passed_on=4,
     )
     client_acme_servers: tuple[str, ...] = _option(
         "ACME servers that a client may choose with --acme-server-url, besides acme-server-url "
@@ -255,21 +268,27 @@ class Settings:
         "eab-hmac-key-file.",
         None,
         SECRET,
+        acme_side_only=True,
     )
     eab_hmac_key_file: str | None = _option(
-        "The file that holds the HMAC key that the CA gave with eab-kid.", None, PATH
+        "The file that holds the HMAC key that the CA gave with eab-kid.",
+        None,
+        PATH,
+        acme_side_only=True,
     )
     eab_kid: str | None = _option(
         "The key ID of the account that you have with the CA already, for CAs that make ACME "
         "accounts for their customers only.",
         None,
         TEXT,
+        acme_side_only=True,
     )
     hook_concurrency: int = _option(
         "How many hooks the built-in ACME client runs at a time. 1 for hooks that can't run "
         "alongside each other, or that do all work in the last call.",
         8,
         kinds.number("hooks", 1, 64),
+        acme_side_only=True,
     )
     input_timeout: int = _option(
         "The seconds that a client has to send its request.", 30, kinds.seconds(1)
@@ -292,6 +311,7 @@ class Settings:
         kinds.LEVEL,
         ("-l",),
         client_may_set=True,
+        passed_on=6,
     )
     max_crl_size: int = _option(
         "The most bytes that a CRL may have.",
@@ -331,6 +351,7 @@ class Settings:
         None,
         kinds.CHAIN,
         client_may_set=True,
+        passed_on=3,
     )
     replaces: str | None = _option(
         "The certificate that the new one is to replace, for the CA's planning: its "
@@ -339,9 +360,13 @@ class Settings:
         kinds.CERTIFICATE_ID,
         client_may_set=True,
         in_file=False,
+        passed_on=5,
     )
     skip_acme_server_cert_verify: bool = _option(
-        "Do not verify the ACME server's TLS certificate. For tests only.", default=False, kind=FLAG
+        "Do not verify the ACME server's TLS certificate. For tests only.",
+        default=False,
+        kind=FLAG,
+        acme_side_only=True,
     )
     staging: bool = _option(
         "Use the staging server of Let's Encrypt: the same as acme-server-url "
@@ -351,6 +376,7 @@ class Settings:
         kind=FLAG,
         short=("-s",),
         client_may_set=True,
+        passed_on=1,
     )
     syslog_facility: str | None = _option(
         "The facility for syslog, such as LOG_USER or LOG_LOCAL0. Needs syslog-socket.",
@@ -375,6 +401,7 @@ class Settings:
         None,
         PATH,
         ("-w",),
+        acme_side_only=True,
     )
 
     @classmethod
@@ -399,3 +426,11 @@ OPTIONS: Mapping[str, Option] = {
     for field in dataclasses.fields(Settings)
     for option in (Option(name=field.name.replace("_", "-"), **field.metadata),)
 }
+
+# What the SSH side hands to the ACME side, in the order in which it does.
+PASSED_ON: tuple[Option, ...] = tuple(
+    sorted(
+        (option for option in OPTIONS.values() if option.passed_on is not None),
+        key=lambda option: option.passed_on or 0,
+    )
+)
