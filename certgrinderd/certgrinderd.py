@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -23,6 +23,7 @@ from certgrinderd.pki.csr import parse_csr, requested_names
 from certgrinderd.pki.extensions import ignored
 from certgrinderd.pki.signatures import is_signature_valid
 from certgrinderd.settings import show, sources
+from certgrinderd.settings.conf import Conf
 from certgrinderd.settings.kinds import Value
 from certgrinderd.settings.sources import Configuration
 from certgrinderd.settings.table import Settings
@@ -47,7 +48,8 @@ class Certgrinderd:
     documented: several log an error and return False, or end the process with status 1.
 
     Attributes:
-        conf: The values of all options by their names, as the methods use them.
+        conf: The values of all options by their names. Setting one checks the value, and counts
+            for what is called then; logging stays as it was configured.
     """
 
     def __init__(self, userconfig: Mapping[str, str | bool | None] | None = None) -> None:
@@ -78,15 +80,20 @@ class Certgrinderd:
         return made
 
     def _use(self, configuration: Configuration, *, is_client: bool) -> None:
-        settings = configuration.settings
-        self.conf: dict[str, Value] = settings.values()
-        self._origins = configuration.origins
+        self._conf = Conf(configuration)
         self._is_client = is_client
-        log.configure(settings, client=is_client, syslog_level=configuration.syslog_level)
+        log.configure(
+            configuration.settings, client=is_client, syslog_level=configuration.syslog_level
+        )
+
+    @property
+    def conf(self) -> MutableMapping[str, Value]:
+        """The values of all options by their names."""
+        return self._conf
 
     @property
     def _settings(self) -> Settings:
-        return Settings.from_values(self.conf)
+        return self._conf.configuration.settings
 
     def _domainsets(self) -> Domainsets:
         return read_domainsets(self._settings)
@@ -275,7 +282,7 @@ class Certgrinderd:
             )
         else:
             engine = engines.chosen(settings).reason
-            text = show.for_admin(Configuration(settings, self._origins), engine=engine)
+            text = show.for_admin(self._conf.configuration, engine=engine)
         self._write(text.encode())
 
     def show_csr_command(self) -> None:

@@ -6,6 +6,7 @@ import inspect
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 import certgrinderd
 from certgrinderd import Certgrinderd
 from certgrinderd.errors import ConfigurationError
+from certgrinderd.settings.table import LETS_ENCRYPT_STAGING, OPTIONS, Settings
 from tests.testbed.csr import make_csr
 
 PEM = make_csr(["a.example", "b.example"]).pem
@@ -93,6 +95,61 @@ def test_userconfig_is_merged_with_the_defaults() -> None:
     assert server.conf["lock-timeout"] == 300
     with pytest.raises(ConfigurationError, match="did you mean 'acme-zone'"):
         Certgrinderd({"acme_zone": "x"})
+
+
+def test_conf_is_a_dict_of_all_options() -> None:
+    """It can be read, copied, compared and iterated over as one."""
+    server = Certgrinderd({"acme-zone": "acme.example"})
+    assert list(server.conf) == list(OPTIONS)
+    assert len(server.conf) == len(OPTIONS)
+    assert server.conf == {**Settings().values(), "acme-zone": "acme.example"}
+    assert dict(server.conf) == server.conf
+    assert server.conf != Settings().values()
+    assert server.conf.get("nothing", "else") == "else"
+    with pytest.raises(KeyError):
+        server.conf["nothing"]
+
+
+def test_assignment_to_conf_is_checked_and_counts(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A value is read as the configuration file's is, and the next method goes by it."""
+    server = Certgrinderd()
+    server.conf["lock-timeout"] = "7"
+    server.conf.update({"web-root": "/x", "staging": True})
+    assert server.conf["lock-timeout"] == 7
+    assert server.conf["acme-server-url"] == LETS_ENCRYPT_STAGING
+    server.show_configuration_command()
+    text = capsys.readouterr().out
+    assert "lock-timeout: 7  # conf\n" in text
+    assert "web-root: /x  # conf\n" in text
+    paths = [str(tmp_path / name) for name in ("csr", "fullchain", "cert", "chain")]
+    assert "/work" not in server.get_certbot_command("http", *paths)
+    server.conf["certbot-work-dir"] = "/work"
+    assert "/work" in server.get_certbot_command("http", *paths)
+
+    before = dict(server.conf)
+    for name, value, message in (
+        ("webroot", "/y", "conf: there is no option 'webroot': did you mean 'web-root'?"),
+        ("lock-timeout", "soon", "conf: lock-timeout: expected a whole number of seconds"),
+        ("debug", 1, "conf: debug: expected true or false"),
+    ):
+        with pytest.raises(ConfigurationError, match=re.escape(message)):
+            server.conf[name] = value
+    with pytest.raises(ConfigurationError, match="web-root cannot be removed: set it to None"):
+        del server.conf["web-root"]
+    with pytest.raises(ConfigurationError, match="cannot be removed: set it to None"):
+        server.conf.clear()
+    assert server.conf == before
+    server.conf["lock-timeout"] = None
+    assert server.conf["lock-timeout"] == 300
+
+
+def test_text_of_conf_has_no_secret() -> None:
+    """Whoever logs it logs no key."""
+    text = repr(Certgrinderd({"eab-kid": "key-1", "eab-hmac-key": "c2VjcmV0"}).conf)
+    assert "c2VjcmV0" not in text
+    assert "'eab-kid': 'key-1'" in text
 
 
 @pytest.mark.parametrize(
@@ -211,7 +268,7 @@ def test_shown_configuration_can_be_fed_back(capsys: pytest.CaptureFixture[str])
     fed_back = {k: v for k, v in yaml.safe_load(text).items() if v is not None}
     again = Certgrinderd(fed_back)
     assert again.conf == server.conf
-    assert json.dumps(again.conf)
+    assert json.dumps(dict(again.conf))
 
 
 def test_shown_configuration_has_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
