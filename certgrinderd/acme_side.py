@@ -9,15 +9,15 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Mapping, MutableMapping
-from typing import TYPE_CHECKING
 
+from certgrinderd import policy
 from certgrinderd.errors import ConfigurationError, UsageError
+from certgrinderd.issuance import attempts, engines
+from certgrinderd.pki import csr
+from certgrinderd.policy import Domainsets
 from certgrinderd.settings.kinds import Value
 from certgrinderd.settings.table import OPTIONS, Settings
 from certgrinderd.system import files
-
-if TYPE_CHECKING:
-    from certgrinderd.policy import Domainsets
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _KEPT = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "TZ")
@@ -61,9 +61,7 @@ def ceiling(settings: Settings) -> Domainsets:
     Raises:
         ConfigurationError: The configuration file has none that can be read.
     """
-    from certgrinderd.policy import parse_domainsets
-
-    domainsets = parse_domainsets(settings.domainsets or "")
+    domainsets = policy.parse_domainsets(settings.domainsets or "")
     if domainsets.ignored:
         raise ConfigurationError("; ".join(domainsets.ignored))
     if not domainsets.sets:
@@ -87,10 +85,6 @@ def chain_for_request(settings: Settings, stdin: int) -> bytes:
     Raises:
         CertgrinderdError: See attempts.obtain, policy.require_permitted and csr.parse_csr.
     """
-    from certgrinderd import policy
-    from certgrinderd.issuance import attempts
-    from certgrinderd.pki import csr
-
     permitted = ceiling(settings)
     data = files.read_input(
         stdin, limit=settings.max_input_size, timeout=settings.input_timeout, what=csr.EXPECTED
@@ -107,7 +101,5 @@ def describe_account(settings: Settings) -> str:
     Raises:
         CertgrinderdError: See Engine.describe_account.
     """
-    from certgrinderd.issuance import engines
-
     with engines.opened(settings) as engine:
         return engine.describe_account()

@@ -17,11 +17,14 @@ from cryptography.x509.ocsp import OCSPRequest, OCSPResponse
 
 from certgrinderd import policy
 from certgrinderd.errors import CertgrinderdError, MalformedInput, NotPermitted
+from certgrinderd.issuance import attempts, certbot, engines
+from certgrinderd.issuance.hooks import Challenge
 from certgrinderd.pki import certificates, describe
 from certgrinderd.pki.csr import EXPECTED as EXPECTED_CSR
 from certgrinderd.pki.csr import parse_csr, requested_names
 from certgrinderd.pki.extensions import ignored
 from certgrinderd.pki.signatures import is_signature_valid
+from certgrinderd.policy import Domainsets
 from certgrinderd.settings import show, sources
 from certgrinderd.settings.conf import Conf
 from certgrinderd.settings.kinds import Value
@@ -32,8 +35,8 @@ from certgrinderd.system.files import write_private
 from certgrinderd.system.input import read_domainsets, read_request
 from certgrinderd.text import printable
 
+# What looks at revocation, with HTTP and TLS, is loaded where it is used: a certificate needs none.
 if TYPE_CHECKING:
-    from certgrinderd.policy import Domainsets
     from certgrinderd.revocation.fetch import Question
     from certgrinderd.revocation.status import Status
 
@@ -109,8 +112,6 @@ class Certgrinderd:
         return parse_csr(data, key_types=self._settings.allow_key_types)
 
     def _chain_for(self, csr: x509.CertificateSigningRequest) -> bytes:
-        from certgrinderd.issuance import attempts
-
         settings = self._settings
         requested = requested_names(csr)
         policy.require_permitted(requested, self._domainsets(), max_names=settings.max_names)
@@ -140,8 +141,6 @@ class Certgrinderd:
         Args:
             csrpath: The path of the CSR.
         """
-        from certgrinderd.issuance import attempts
-
         try:
             csr = self._read_csr(csrpath)
             self._write(attempts.obtain(csr, requested_names(csr), self._settings))
@@ -164,9 +163,6 @@ class Certgrinderd:
             ConfigurationError: A hook can't be found.
             ValueError: There is no such challenge.
         """
-        from certgrinderd.issuance import certbot
-        from certgrinderd.issuance.hooks import Challenge
-
         paths = certbot.Paths(csrpath, fullchainpath, certpath, chainpath)
         return certbot.certonly_command(self._settings, Challenge(challengetype), paths)
 
@@ -181,8 +177,6 @@ class Certgrinderd:
         Returns:
             Whether it ended with status 0 and left a chain; otherwise the log says what is wrong.
         """
-        from certgrinderd.issuance import certbot
-
         try:
             certbot.run(self._settings, command, env, note="run_certbot")
             self._write(certbot.read_chain(fullchainpath))
@@ -254,23 +248,17 @@ class Certgrinderd:
 
     def get_renewal_info_command(self) -> None:
         """Read a certificate chain, and print when the CA wants the leaf to be renewed."""
-        from certgrinderd.issuance import engines
-
         self._write(engines.renewal_info(self._settings, self._read_chain()[0]).encode())
 
     # What there is to see.
 
     def show_acmeaccount_command(self) -> None:
         """Print what the CA knows about our account."""
-        from certgrinderd.issuance import engines
-
         with engines.opened(self._settings) as engine:
             self._write(engine.describe_account().encode())
 
     def show_configuration_command(self) -> None:
         """Print the settings in force; to a client, those that concern it."""
-        from certgrinderd.issuance import attempts, engines
-
         settings = self._settings
         if self._is_client:
             # With an ACME side of its own, that side alone knows its challenges.

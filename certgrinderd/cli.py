@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
+import signal
 import sys
+import traceback
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from certgrinderd import __version__
 from certgrinderd.commandline import boundary, parser
+from certgrinderd.commandline.settings import configuration_for_admin, configuration_for_client
 from certgrinderd.errors import (
     CertgrinderdError,
     Interrupted,
@@ -17,11 +22,13 @@ from certgrinderd.errors import (
     UsageError,
     WordRefused,
 )
+from certgrinderd.settings.sources import Configuration
+from certgrinderd.settings.table import Settings
+from certgrinderd.system import log
+from certgrinderd.system.session import client_of
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from certgrinderd.settings.sources import Configuration
+# The class, with X.509, and the rooms of an admin's commands are loaded by the commands that need
+# them.
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _end_on_signals() -> None:
     """From here on a signal ends us with what is begun taken away again; before, nothing is."""
-    import signal
 
     def end(number: int, _frame: object) -> None:
         raise Interrupted(f"ended by {signal.Signals(number).name}", number)
@@ -145,8 +151,6 @@ def _version(request: _Request) -> str:
 
 
 def _about_one_file(parsed: parser.Parsed) -> str:
-    from pathlib import Path
-
     from certgrinderd.onefile import about, cache
 
     folder = cache.require_unpacked()
@@ -176,7 +180,6 @@ def _run_installation(parsed: parser.Parsed) -> None:
 
 def _installed_rule() -> str:
     """The rule for sudo that the installed program needs, wherever this one was started from."""
-    from certgrinderd.commandline.settings import configuration_for_admin
     from certgrinderd.setup import commands as setup
     from certgrinderd.setup.install import layout
 
@@ -186,8 +189,6 @@ def _installed_rule() -> str:
 
 
 def _run_configured(request: _Request) -> None:
-    import logging
-
     from certgrinderd.certgrinderd import Certgrinderd
     from certgrinderd.setup import commands as setup
 
@@ -223,20 +224,11 @@ def _run_configured(request: _Request) -> None:
 
 
 def _log_request(command: tuple[str, ...]) -> None:
-    import logging
-
-    from certgrinderd.system.session import client_of
-
     logger = logging.getLogger("certgrinderd")
     logger.info("%s asks: %s", client_of(os.environ), " ".join(command))
 
 
 def _configuration(request: _Request) -> Configuration:
-    from certgrinderd.commandline.settings import (
-        configuration_for_admin,
-        configuration_for_client,
-    )
-
     given = request.parsed.values
     if request.parsed.command == ("acme-client",):
         from certgrinderd import acme_side
@@ -274,11 +266,6 @@ def _run_acme_side(configuration: Configuration, *, show_account: bool) -> None:
 
 def _log_end(words: boundary.Words, level: str, message: str, *, refused: bool = False) -> None:
     """Log how a run ended, which may have been before its settings were known."""
-    import logging
-    import signal
-
-    from certgrinderd.system import log
-
     # What there was to take away is gone, and who reads this line is waited for only so long.
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
@@ -286,18 +273,12 @@ def _log_end(words: boundary.Words, level: str, message: str, *, refused: bool =
     if not log.is_configured():
         _configure_log(words)
     if refused and words.client is not None:
-        from certgrinderd.system.session import client_of
-
         message = f"{message} ({client_of(os.environ)})"
     logging.getLogger("certgrinderd").log(logging.getLevelName(level), "%s", message)
 
 
 def _configure_log(words: boundary.Words) -> None:
     """Log as the admin's settings say, so that refusals get to syslog; else to standard error."""
-    from certgrinderd.commandline.settings import configuration_for_admin
-    from certgrinderd.settings.table import Settings
-    from certgrinderd.system import log
-
     is_client = words.client is not None
     try:
         parse = parser.parse_admin_options if is_client else parser.parse_admin
@@ -308,13 +289,7 @@ def _configure_log(words: boundary.Words) -> None:
 
 
 def _log_unforeseen(words: boundary.Words, error: Exception) -> None:
-    import traceback
-
-    from certgrinderd.system.log import FOR_ADMIN
-
     name = type(error).__name__
     _log_end(words, "CRITICAL", f"unforeseen {name}: {error} (please report this)")
-    import logging
-
     for line in "".join(traceback.format_exception(error)).splitlines():
-        logging.getLogger("certgrinderd").debug("%s", line, extra=FOR_ADMIN)
+        logging.getLogger("certgrinderd").debug("%s", line, extra=log.FOR_ADMIN)

@@ -6,10 +6,7 @@ and what was found.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from typing import ClassVar
+from typing import ClassVar
 
 
 class CertgrinderdError(Exception):

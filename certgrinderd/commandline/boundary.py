@@ -7,14 +7,11 @@ AUTHORIZED_KEYS FILE FORMAT). A client that could add any option would own the s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from certgrinderd.errors import WordRefused
 from certgrinderd.settings.table import OPTIONS, Option
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 # Nothing that a shell expands, quotes or splits at, and nothing that a terminal obeys: the words
 # that arrive are the words that were sent, whatever shell was in between.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -84,8 +85,6 @@ def option_named(name: object, *, where: str) -> Option:
     """
     if isinstance(name, str) and name in OPTIONS:
         return OPTIONS[name]
-    import difflib
-
     near = difflib.get_close_matches(str(name).replace("_", "-").lower(), OPTIONS, n=1)
     hint = f": did you mean {near[0]!r}?" if near else ""
     raise ConfigurationError(f"{where}: there is no option {str(name)[:80]!r}{hint}")
