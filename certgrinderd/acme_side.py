@@ -17,7 +17,7 @@ from certgrinderd.pki import csr
 from certgrinderd.policy import Domainsets
 from certgrinderd.settings.kinds import Value
 from certgrinderd.settings.table import OPTIONS, Settings
-from certgrinderd.system import files
+from certgrinderd.system.input import read_request
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _KEPT = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "TZ")
@@ -72,12 +72,11 @@ def ceiling(settings: Settings) -> Domainsets:
     return domainsets
 
 
-def chain_for_request(settings: Settings, stdin: int) -> bytes:
+def chain_for_request(settings: Settings) -> bytes:
     """Read a CSR from the SSH side, check it as if nobody had, and get the certificate.
 
     Args:
         settings: Ours, with the SSH side's options.
-        stdin: The descriptor to read.
 
     Returns:
         The chain in PEM.
@@ -86,9 +85,7 @@ def chain_for_request(settings: Settings, stdin: int) -> bytes:
         CertgrinderdError: See attempts.obtain, policy.require_permitted and csr.parse_csr.
     """
     permitted = ceiling(settings)
-    data = files.read_input(
-        stdin, limit=settings.max_input_size, timeout=settings.input_timeout, what=csr.EXPECTED
-    )
+    data = read_request(None, settings, label="", what=csr.EXPECTED)
     request = csr.parse_csr(data, key_types=settings.allow_key_types)
     requested = csr.requested_names(request)
     policy.require_permitted(requested, permitted, max_names=settings.max_names)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Callable, Mapping, MutableMapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -33,6 +32,7 @@ from certgrinderd.settings.table import Settings
 from certgrinderd.system import log
 from certgrinderd.system.files import write_private
 from certgrinderd.system.input import read_domainsets, read_request
+from certgrinderd.system.output import write_answer
 from certgrinderd.text import printable
 
 # What looks at revocation, with HTTP and TLS, is loaded where it is used: a certificate needs none.
@@ -105,7 +105,7 @@ class Certgrinderd:
 
     def get_certificate_command(self) -> None:
         """Read a CSR, and print the certificate chain for it."""
-        self._write(self._chain_for(self._read_csr(self._settings.csr_file)))
+        self._write_chain(self._chain_for(self._read_csr(self._settings.csr_file)))
 
     def _read_csr(self, path: str | None) -> x509.CertificateSigningRequest:
         data = self._read(path or None, label="csr-file", what=EXPECTED_CSR)
@@ -129,7 +129,7 @@ class Certgrinderd:
             SystemExit: With status 1, when there is no certificate; the log says why.
         """
         try:
-            self._write(self._chain_for(self._read_csr(csrpath)))
+            self._write_chain(self._chain_for(self._read_csr(csrpath)))
         except CertgrinderdError as error:
             self._exit(error)
 
@@ -143,7 +143,7 @@ class Certgrinderd:
         """
         try:
             csr = self._read_csr(csrpath)
-            self._write(attempts.obtain(csr, requested_names(csr), self._settings))
+            self._write_chain(attempts.obtain(csr, requested_names(csr), self._settings))
         except CertgrinderdError as error:
             logger.error("%s", error)  # noqa: TRY400 - for people, who get no traceback
 
@@ -179,7 +179,7 @@ class Certgrinderd:
         """
         try:
             certbot.run(self._settings, command, env, note="run_certbot")
-            self._write(certbot.read_chain(fullchainpath))
+            self._write_chain(certbot.read_chain(fullchainpath))
         except CertgrinderdError as error:
             logger.error("%s", error)  # noqa: TRY400 - for people, who get no traceback
             return False
@@ -193,7 +193,7 @@ class Certgrinderd:
 
         answer = fetch.ocsp_response(self._question(self._read_chain()))
         self._tell(answer.status, f"the OCSP response from {answer.source!r}")
-        self._write(answer.der)
+        write_answer(answer.der)
 
     def get_crl_command(self) -> None:
         """Read a certificate chain, and print the CRL that covers the leaf in DER."""
@@ -207,7 +207,7 @@ class Certgrinderd:
             f"the CRL from {answer.source!r}: the certificate with the serial number "
             f"{question.certificate.serial_number:x} {on_it}",
         )
-        self._write(answer.der)
+        write_answer(answer.der)
 
     def get_ocsp_response(self, certpath: str | None) -> OCSPResponse:
         """Read a certificate chain, and return an OCSP response that was checked.
@@ -248,14 +248,14 @@ class Certgrinderd:
 
     def get_renewal_info_command(self) -> None:
         """Read a certificate chain, and print when the CA wants the leaf to be renewed."""
-        self._write(engines.renewal_info(self._settings, self._read_chain()[0]).encode())
+        write_answer(engines.renewal_info(self._settings, self._read_chain()[0]).encode())
 
     # What there is to see.
 
     def show_acmeaccount_command(self) -> None:
         """Print what the CA knows about our account."""
         with engines.opened(self._settings) as engine:
-            self._write(engine.describe_account().encode())
+            write_answer(engine.describe_account().encode())
 
     def show_configuration_command(self) -> None:
         """Print the settings in force; to a client, those that concern it."""
@@ -271,7 +271,7 @@ class Certgrinderd:
         else:
             engine = engines.chosen(settings).reason
             text = show.for_admin(self._conf.configuration, engine=engine)
-        self._write(text.encode())
+        write_answer(text.encode())
 
     def show_csr_command(self) -> None:
         """Read a CSR, and print what is in it and whether this client may have it."""
@@ -287,7 +287,7 @@ class Certgrinderd:
             text += describe.refusal(error)
         except CertgrinderdError as error:
             text += f"This client may have it: no, {printable(str(error))}\n"
-        self._write(text.encode())
+        write_answer(text.encode())
 
     def show_certificate_command(self, *, check_revocation: bool = False) -> None:
         """Read a certificate chain, and print what is in it.
@@ -301,12 +301,12 @@ class Certgrinderd:
             from certgrinderd.revocation import fetch
 
             text += "\n" + describe.revocation(fetch.everything(self._question(chain)))
-        self._write(text.encode())
+        write_answer(text.encode())
 
     @staticmethod
     def ping_command() -> None:
         """Print "pong"."""
-        Certgrinderd._write(b"pong\n")
+        write_answer(b"pong\n")
 
     # CSRs, certificates and signatures.
 
@@ -535,11 +535,8 @@ class Certgrinderd:
         return read_request(path, self._settings, label=label, what=what)
 
     @staticmethod
-    def _write(data: bytes) -> None:
-        """Write the result to standard output, whole."""
-        sys.stdout.flush()
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+    def _write_chain(chain: bytes) -> None:
+        write_answer(chain, label=certificates.label_of_chain(chain))
 
     @staticmethod
     def _exit(error: CertgrinderdError) -> NoReturn:

@@ -18,13 +18,14 @@ from certgrinderd.commandline.settings import configuration_for_admin, configura
 from certgrinderd.errors import (
     CertgrinderdError,
     Interrupted,
+    OutputFailed,
     RequestRefused,
     UsageError,
     WordRefused,
 )
 from certgrinderd.settings.sources import Configuration
 from certgrinderd.settings.table import Settings
-from certgrinderd.system import log
+from certgrinderd.system import log, output
 from certgrinderd.system.session import client_of
 
 # The class, with X.509, and the rooms of an admin's commands are loaded by the commands that need
@@ -65,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _run(_read(words))
     except CertgrinderdError as error:
         _log_end(words, "ERROR", str(error), refused=isinstance(error, RequestRefused))
+        if isinstance(error, OutputFailed):
+            output.give_up()
         return error.exit_code
     except Interrupted as error:
         _log_end(words, "ERROR", str(error))
@@ -72,8 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 128 + 2  # SIGINT, before there is something to clean up: see _end_on_signals
     except BrokenPipeError:
-        # Nobody reads our answer. Python would complain once more when it closes the stream.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        output.give_up()
         return 128 + 13  # SIGPIPE
     except Exception as error:  # noqa: BLE001 - nobody is shown a traceback
         _log_unforeseen(words, error)
@@ -118,14 +120,14 @@ def _read_client(words: Sequence[str]) -> parser.Parsed:
 def _run(request: _Request) -> None:
     command = request.parsed.command
     if command == ("ping",):
-        print("pong", flush=True)  # noqa: T201 - the answer
+        _write("pong\n")
     elif command == ("version",):
-        print(_version(request), end="", flush=True)  # noqa: T201 - the answer
+        _write(_version(request))
     elif command == ("help",):
-        print(_help(request), end="", flush=True)  # noqa: T201 - the answer
+        _write(_help(request))
     elif command in (("cache",), ("show", "licenses")):
         _end_on_signals()
-        print(_about_one_file(request.parsed), end="", flush=True)  # noqa: T201 - the answer
+        _write(_about_one_file(request.parsed))
     elif command in (("install",), ("uninstall",)):
         _end_on_signals()
         _run_installation(request.parsed)
@@ -136,6 +138,11 @@ def _run(request: _Request) -> None:
     else:
         _end_on_signals()
         _run_configured(request)
+
+
+def _write(text: str) -> None:
+    # Paths are shown as they are, whatever bytes they are made of.
+    output.write_answer(text.encode("utf-8", "surrogateescape"))
 
 
 def _help(request: _Request) -> str:
@@ -175,7 +182,7 @@ def _run_installation(parsed: parser.Parsed) -> None:
             yes=given["yes"], with_sshd=with_sshd, with_sudo=with_sudo, rule=_installed_rule
         )
     for line in lines:
-        print(line, flush=True)  # noqa: T201 - the answer
+        _write(f"{line}\n")
 
 
 def _installed_rule() -> str:
@@ -206,9 +213,7 @@ def _run_configured(request: _Request) -> None:
         _run_acme_side(configuration, **request.parsed.arguments)
         return
     if command in setup.COMMANDS:
-        text = setup.COMMANDS[command](configuration.settings, request.parsed.arguments)
-        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
-        sys.stdout.buffer.flush()
+        _write(setup.COMMANDS[command](configuration.settings, request.parsed.arguments))
         return
     commands: dict[tuple[str, ...], Callable[..., None]] = {
         ("get", "certificate"): Certgrinderd.get_certificate_command,
@@ -254,14 +259,14 @@ def _run_certbot(configuration: Configuration, words: Sequence[str]) -> None:
 
 def _run_acme_side(configuration: Configuration, *, show_account: bool) -> None:
     from certgrinderd import acme_side
+    from certgrinderd.pki.certificates import label_of_chain
 
     acme_side.clean_environment(os.environ)
     if show_account:
-        answer = acme_side.describe_account(configuration.settings).encode()
-    else:
-        answer = acme_side.chain_for_request(configuration.settings, sys.stdin.fileno())
-    sys.stdout.buffer.write(answer)
-    sys.stdout.buffer.flush()
+        _write(acme_side.describe_account(configuration.settings))
+        return
+    chain = acme_side.chain_for_request(configuration.settings)
+    output.write_answer(chain, label=label_of_chain(chain))
 
 
 def _log_end(words: boundary.Words, level: str, message: str, *, refused: bool = False) -> None:

@@ -116,6 +116,10 @@ class Unreachable(Temporary):
     """A server did not answer, or said that it can't just now."""
 
 
+class OutputFailed(Temporary):
+    """Standard output could not be written: it is closed, or the disk behind it is full."""
+
+
 class RateLimited(Unreachable):
     """A server said that we asked too often."""
 
