@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NoReturn
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
-from cryptography.x509.ocsp import OCSPRequest, OCSPResponse
 
 from certgrinderd import policy
 from certgrinderd.errors import CertgrinderdError, MalformedInput, NotPermitted
@@ -37,6 +36,8 @@ from certgrinderd.text import printable
 
 # What looks at revocation, with HTTP and TLS, is loaded where it is used: a certificate needs none.
 if TYPE_CHECKING:
+    from cryptography.x509.ocsp import OCSPRequest, OCSPResponse
+
     from certgrinderd.revocation.fetch import Question
     from certgrinderd.revocation.status import Status
 

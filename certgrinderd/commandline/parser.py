@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from certgrinderd.commandline.commands import COMMANDS, GROUPS, Argument
+from certgrinderd.commandline.commands import COMMANDS, GROUPS, Argument, Command
 from certgrinderd.errors import ConfigurationError, UsageError, WordRefused
 from certgrinderd.settings.kinds import Value
 from certgrinderd.settings.table import OPTIONS, Option
@@ -81,7 +81,7 @@ def help_text(words: Sequence[str] = (), *, client: bool = False) -> str:
         words: The command, or the beginning of its name.
         client: Whether the reader is one, and gets to see only what clients may say.
     """
-    return _parsers(client=client)[tuple(words)].format_help()
+    return _parsers(client=client, words=None)[tuple(words)].format_help()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -91,20 +91,21 @@ class _Parser(argparse.ArgumentParser):
         self,
         prog: str = "certgrinderd",
         description: str = "",
+        commands: Sequence[Command] = (),
         failure: type[UsageError | WordRefused] = UsageError,
     ) -> None:
         super().__init__(prog=prog, description=description, allow_abbrev=False, add_help=False)
         self.color = False  # Python 3.14 would colour the help
+        self._place = tuple(prog.split()[1:])  # the words of the command so far
         self.set_defaults(place=self._place)
+        self._commands = commands
         self._failure = failure
+        depth = len(self._place)
+        there = [each.words for each in commands if each.words[:depth] == self._place]
+        self._names = dict.fromkeys(words[depth] for words in there if len(words) > depth)
         self._known: dict[str, Argument] = {}
-        self._commands: argparse._SubParsersAction[_Parser] | None = None
+        self._following: argparse._SubParsersAction[_Parser] | None = None
         self._takes_words = False
-
-    @property
-    def _place(self) -> tuple[str, ...]:
-        """The words of the command so far."""
-        return tuple(self.prog.split()[1:])
 
     def add(self, argument: Argument) -> None:
         """Let an option or operand be given."""
@@ -118,12 +119,13 @@ class _Parser(argparse.ArgumentParser):
 
     def add_command(self, name: str, text: str) -> _Parser:
         """Let a command follow, or a group of commands, and return the parser of what follows."""
-        if self._commands is None:
-            self._commands = self.add_subparsers(title="commands", metavar="COMMAND")
-        made: _Parser = self._commands.add_parser(
+        if self._following is None:
+            self._following = self.add_subparsers(title="commands", metavar="COMMAND")
+        made: _Parser = self._following.add_parser(
             name,
             prog=f"{self.prog} {name}",
             description=text,
+            commands=self._commands,
             failure=self._failure,
             **_with_plain_percent({"help": text}),
         )
@@ -134,9 +136,8 @@ class _Parser(argparse.ArgumentParser):
         found, left = super().parse_known_args(self._prepared(args), namespace)
         if left:
             self.error(f"unexpected argument {' '.join(left)!r}")
-        if self._place and self._commands and found.place == self._place and "help" not in found:
-            names = ", ".join(self._commands.choices)
-            self.error(f"{' '.join(self._place)} needs one more word: {names}")
+        if self._place and self._names and found.place == self._place and "help" not in found:
+            self.error(f"{self._place[-1]} needs one more word: {', '.join(self._names)}")
         return found, []
 
     def error(self, message: str) -> NoReturn:
@@ -156,15 +157,15 @@ class _Parser(argparse.ArgumentParser):
         while left and left[0] != "--":
             if left[0].startswith("-") and left[0] != "-":
                 ready += self._option(left)
-            elif self._commands:
+            elif self._names:
                 break
             else:
                 ready.append(left.pop(0))
-        if left[:1] == ["--"] and (self._commands or len(left) == 1):
+        if left[:1] == ["--"] and (self._names or len(left) == 1):
             del left[0]
-        if self._commands and left and left[0] not in self._commands.choices:
+        if self._names and left and left[0] not in self._names:
             whole = " ".join((*self._place, left[0]))
-            self.error(f"unknown command {whole!r}{_hint(left[0], self._commands.choices)}")
+            self.error(f"unknown command {whole!r}{_hint(left[0], self._names)}")
         return [*ready, *left]
 
     def _option(self, left: list[str]) -> Iterator[str]:
@@ -238,14 +239,20 @@ def _options_parser() -> _Parser:
     return made
 
 
-@functools.cache
-def _parsers(*, client: bool) -> Mapping[tuple[str, ...], _Parser]:
-    """Make a parser of whole command lines, and those for each group and command in it.
+def _parsers(*, client: bool, words: Sequence[str] | None) -> Mapping[tuple[str, ...], _Parser]:
+    """Make the parser of a whole command line, and those for each group and command in it.
+
+    Args:
+        client: Whether the line is a client's.
+        words: The line; commands that it can't hold get no parser, since each takes its time. None
+            if all are wanted.
 
     Returns:
         By the words before it; of none, the parser of everything.
     """
-    top = _Parser(description=DESCRIPTION, failure=WordRefused if client else UsageError)
+    commands = [each for each in COMMANDS if each.client_may_run or not client]
+    failure = WordRefused if client else UsageError
+    top = _Parser(description=DESCRIPTION, commands=commands, failure=failure)
     top.add(_HELP)
     for option in OPTIONS.values():
         if option.client_may_set or not client:
@@ -253,25 +260,31 @@ def _parsers(*, client: bool) -> Mapping[tuple[str, ...], _Parser]:
     for argument in [_VERSION] if client else [_VERSION, _VERBOSE]:
         top.add(argument)
     made: dict[tuple[str, ...], _Parser] = {(): top}
-    for command in COMMANDS:
-        if client and not command.client_may_run:
-            continue
-        *group, name = command.words
-        place = tuple(group)
-        if place not in made:
-            made[place] = top.add_command(group[0], GROUPS[group[0]])
-            made[place].add(_HELP)
-        leaf = made[command.words] = made[place].add_command(name, command.help)
-        if command.takes_words:
-            leaf.add_words()
-            continue
-        for argument in (_HELP, *command.arguments):
-            leaf.add(argument)
+    for command in commands:
+        for depth in range(1, len(command.words) + 1):
+            place = command.words[:depth]
+            if place not in made and (words is None or set(place) <= set(words)):
+                made[place] = _add(made[place[:-1]], place, command)
+    return made
+
+
+def _add(parent: _Parser, place: tuple[str, ...], command: Command) -> _Parser:
+    """Make the parser of a command, or of the group that it is in."""
+    if place != command.words:
+        group = parent.add_command(place[-1], GROUPS[place[-1]])
+        group.add(_HELP)
+        return group
+    made = parent.add_command(place[-1], command.help)
+    if command.takes_words:
+        made.add_words()
+        return made
+    for argument in (_HELP, *command.arguments):
+        made.add(argument)
     return made
 
 
 def _parse(words: Sequence[str], *, client: bool) -> Parsed:
-    top = _parsers(client=client)[()]
+    top = _parsers(client=client, words=words)[()]
     found = vars(top.parse_args(list(words)))
     command = found.pop("place")
     if found.pop("help", False):
