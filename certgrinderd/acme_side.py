@@ -1,7 +1,7 @@
 """The command `acme-client`: the ACME side of a server whose SSH side is another user.
 
-What comes from the SSH side is a stranger's: its CSR, its few options, its environment. Our own
-configuration file alone says what there is, and up to where names go.
+The CSR, the options and the environment come from the SSH side and are not trusted. Only this
+side's own configuration file decides how certificates are obtained, and for which names.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _KEPT = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "TZ")
 
 
 def take_apart(values: Mapping[str, Value]) -> tuple[str, dict[str, Value]]:
-    """Tell the path of our configuration from the options of the SSH side.
+    """Separate the path of our configuration file from the options of the SSH side.
 
     Args:
         values: All options of the command line.
 
     Raises:
-        UsageError: There is no configuration file, or an option that is not for this.
+        UsageError: --config-file is missing, or an option may only be set in that file.
     """
     options = dict(values)
     path = options.pop("config-file", None)
@@ -38,14 +38,14 @@ def take_apart(values: Mapping[str, Value]) -> tuple[str, dict[str, Value]]:
         raise UsageError("acme-client needs --config-file, with the configuration of the ACME side")
     for name in options:
         if OPTIONS[name].passed_on is None:
-            raise UsageError(f"--{name} is for the configuration file of the ACME side")
+            raise UsageError(f"--{name} can only be set in the configuration file of the ACME side")
     return str(path), options
 
 
 def clean_environment(environment: MutableMapping[str, str]) -> None:
-    """Drop what the SSH side may have put there, hooks and their settings included.
+    """Remove variables that the SSH side may have set, such as those of hooks.
 
-    That programs may be started with it, sudo's env_reset must see to.
+    Variables that affect how this program starts are removed by sudo's env_reset.
     """
     ours = pwd.getpwuid(os.geteuid())
     kept = {name: environment[name] for name in _KEPT if name in environment}
@@ -56,10 +56,10 @@ def clean_environment(environment: MutableMapping[str, str]) -> None:
 
 
 def ceiling(settings: Settings) -> Domainsets:
-    """Return the names up to which we issue.
+    """Return the names that the ACME side may get certificates for.
 
     Raises:
-        ConfigurationError: The configuration file has none that can be read.
+        ConfigurationError: The configuration file has no domainsets, or a malformed name.
     """
     domainsets = policy.parse_domainsets(settings.domainsets or "")
     if domainsets.ignored:
@@ -73,10 +73,10 @@ def ceiling(settings: Settings) -> Domainsets:
 
 
 def chain_for_request(settings: Settings) -> bytes:
-    """Read a CSR from the SSH side, check it as if nobody had, and get the certificate.
+    """Read a CSR from the SSH side, check it again, and get the certificate.
 
     Args:
-        settings: Ours, with the SSH side's options.
+        settings: Our settings, with the SSH side's options.
 
     Returns:
         The chain in PEM.

@@ -1,4 +1,4 @@
-"""The class that other programs use: the documented methods, thin layers over what does it."""
+"""The class for other programs: the documented methods, thin layers over the modules below."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class Certgrinderd:
     """A certgrinderd server: one configuration, and what can be done with it.
 
     The methods whose names end in `_command` are the commands of the command line. They write their
-    result to standard output and raise a CertgrinderdError when there is none. The others answer as
-    documented: several log an error and return False, or end the process with status 1.
+    result to standard output, or raise a CertgrinderdError. Several of the other methods log an
+    error and return False, or exit with status 1, as documented.
 
     Attributes:
         conf: The values of all options by their names. Setting one checks the value, and counts
@@ -63,18 +63,18 @@ class Certgrinderd:
             userconfig: Option names and values.
 
         Raises:
-            ConfigurationError: A name or value is none, or syslog can't be reached.
+            ConfigurationError: An unknown name, an invalid value, or syslog can't be reached.
         """
         given = sources.from_mapping(userconfig or {}, name="userconfig")
         self._use(sources.merge(given), is_client=False)
 
     @classmethod
     def for_request(cls, configuration: Configuration, *, is_client: bool) -> Certgrinderd:
-        """Make one from a configuration that came from several places.
+        """Make an instance from a configuration that was merged from several sources.
 
         Args:
-            configuration: The settings, and where each comes from.
-            is_client: Whether a client asks, and reads what we say.
+            configuration: The settings and their sources.
+            is_client: Whether a client makes the request, and reads the log.
 
         Raises:
             ConfigurationError: Syslog can't be reached.
@@ -127,7 +127,7 @@ class Certgrinderd:
             csrpath: The path of the CSR; standard input if it is empty.
 
         Raises:
-            SystemExit: With status 1, when there is no certificate; the log says why.
+            SystemExit: With status 1, if there is no certificate; the log has the reason.
         """
         try:
             self._write_chain(self._chain_for(self._read_csr(csrpath)))
@@ -137,7 +137,7 @@ class Certgrinderd:
     def get_certificate(self, csrpath: str) -> None:
         """Print a certificate for a CSR that was checked before: by DNS-01, else by HTTP-01.
 
-        If there is none, that is logged as an error, and the method returns.
+        If there is no certificate, it logs an error and returns.
 
         Args:
             csrpath: The path of the CSR.
@@ -151,7 +151,7 @@ class Certgrinderd:
     def get_certbot_command(
         self, challengetype: str, csrpath: str, fullchainpath: str, certpath: str, chainpath: str
     ) -> list[str]:
-        """Put the Certbot command together.
+        """Return the Certbot command line.
 
         Args:
             challengetype: "dns" or "http".
@@ -162,21 +162,21 @@ class Certgrinderd:
 
         Raises:
             ConfigurationError: A hook can't be found.
-            ValueError: There is no such challenge.
+            ValueError: challengetype is something else.
         """
         paths = certbot.Paths(csrpath, fullchainpath, certpath, chainpath)
         return certbot.certonly_command(self._settings, Challenge(challengetype), paths)
 
     def run_certbot(self, command: list[str], env: dict[str, str], fullchainpath: str) -> bool:
-        """Run Certbot when it is our turn, and print the chain that it wrote.
+        """Wait for other runs of Certbot, run it, and print the chain that it wrote.
 
         Args:
-            command: All words.
-            env: All of its environment.
-            fullchainpath: Where it writes the chain.
+            command: The command line.
+            env: Its whole environment.
+            fullchainpath: The file that it writes the chain to.
 
         Returns:
-            Whether it ended with status 0 and left a chain; otherwise the log says what is wrong.
+            Whether it exited with status 0 and wrote a chain; if not, the log has the reason.
         """
         try:
             certbot.run(self._settings, command, env, note="run_certbot")
@@ -211,13 +211,13 @@ class Certgrinderd:
         write_answer(answer.der)
 
     def get_ocsp_response(self, certpath: str | None) -> OCSPResponse:
-        """Read a certificate chain, and return an OCSP response that was checked.
+        """Read a certificate chain, and return a verified OCSP response.
 
         Args:
             certpath: The path of the PEM file; standard input if it is None.
 
         Raises:
-            SystemExit: With status 1, when there is none; the log says why.
+            SystemExit: With status 1, if there is none; the log has the reason.
         """
         from certgrinderd.revocation import fetch, ocsp
 
@@ -228,12 +228,12 @@ class Certgrinderd:
             self._exit(error)
 
     def _question(self, chain: list[x509.Certificate]) -> Question:
-        """What to ask about a leaf, if this client may: it is no way to send us to any server.
+        """Return what to ask about the leaf, if this client may ask.
 
         Raises:
-            NotPermitted: A client asks about a certificate with others' names.
-            MalformedInput: The issuer is missing, or a client's certificate has other names than
-                those of hosts.
+            NotPermitted: The certificate has names that are not in the client's domainsets.
+            MalformedInput: The issuer is missing, or a client's certificate has names other than
+                host names.
         """
         from certgrinderd.revocation.fetch import Question
 
@@ -251,15 +251,15 @@ class Certgrinderd:
         """Read a certificate chain, and print when the CA wants the leaf to be renewed."""
         write_answer(engines.renewal_info(self._settings, self._read_chain()[0]).encode())
 
-    # What there is to see.
+    # Commands that show something.
 
     def show_acmeaccount_command(self) -> None:
-        """Print what the CA knows about our account."""
+        """Print the CA's information about the ACME account."""
         with engines.opened(self._settings) as engine:
             write_answer(engine.describe_account().encode())
 
     def show_configuration_command(self) -> None:
-        """Print the settings in force; to a client, those that concern it."""
+        """Print the settings in force; for a client, those that concern it."""
         settings = self._settings
         if self._is_client:
             # With an ACME side of its own, that side alone knows its challenges.
@@ -275,7 +275,10 @@ class Certgrinderd:
         write_answer(text.encode())
 
     def show_csr_command(self) -> None:
-        """Read a CSR, and print what is in it and whether this client may have it."""
+        """Read a CSR, and print its contents and whether this client may have the certificate.
+
+        Names that are not permitted are part of the output, not an error.
+        """
         csr = self._read_csr(self._settings.csr_file)
         text = describe.csr(csr)
         try:
@@ -291,7 +294,7 @@ class Certgrinderd:
         write_answer(text.encode())
 
     def show_certificate_command(self, *, check_revocation: bool = False) -> None:
-        """Read a certificate chain, and print what is in it.
+        """Read a certificate chain, and print its contents.
 
         Args:
             check_revocation: Whether to ask the CA if the leaf is revoked, and print its answers.
@@ -319,7 +322,7 @@ class Certgrinderd:
             csrstring: The CSR in PEM; taken from standard input if it is empty.
 
         Raises:
-            SystemExit: With status 1, when it is none.
+            SystemExit: With status 1, if the input is invalid; the log has the reason.
         """
         try:
             data = csrstring.encode() or read_request(None, Settings(), label="", what=EXPECTED_CSR)
@@ -344,7 +347,7 @@ class Certgrinderd:
 
     @staticmethod
     def save_csr(csr: x509.CertificateSigningRequest, path: str) -> None:
-        """Write a CSR in PEM to a file that only its owner can read, in place of what was there.
+        """Write a CSR in PEM to a file that only its owner can read; an existing file is replaced.
 
         Args:
             csr: The CSR.
@@ -361,7 +364,7 @@ class Certgrinderd:
             pem_chain_bytes: The whole text.
 
         Returns:
-            A PEM block for each certificate, in their order; none if there is none.
+            A PEM block for each certificate, in their order.
         """
         return certificates.split_pem(pem_chain_bytes)
 
@@ -373,7 +376,7 @@ class Certgrinderd:
             certificate_bytes: The certificate in PEM.
 
         Raises:
-            SystemExit: With status 1, when it is none.
+            SystemExit: With status 1, if the input is invalid; the log has the reason.
         """
         try:
             return certificates.parse_certificate(certificate_bytes)
@@ -391,7 +394,7 @@ class Certgrinderd:
             expected_length: How many certificates there must be; any number if it is None.
 
         Raises:
-            SystemExit: With status 1, when it is none, or one of another length.
+            SystemExit: With status 1, if the input is invalid or the chain has another length.
         """
         try:
             data = read_request(
@@ -413,7 +416,7 @@ class Certgrinderd:
         payload: bytes,
         hashalgo: hashes.HashAlgorithm,
     ) -> bool:
-        """Whether a signature on a payload is right.
+        """Whether the signature of a payload is valid.
 
         Args:
             pubkey: An RSA (PKCS #1 v1.5), elliptic curve, Ed25519 or Ed448 key.
@@ -433,7 +436,7 @@ class Certgrinderd:
             certpath: The path of the PEM file; standard input if it is None.
 
         Raises:
-            MalformedInput: It is none.
+            MalformedInput: The input is not a certificate chain.
         """
         data = self._read(certpath, label="certificate-file", what=certificates.EXPECTED)
         return certificates.parse_chain(data)
@@ -496,7 +499,7 @@ class Certgrinderd:
 
     @staticmethod
     def check_ocsp_response_timing(ocsp_response: OCSPResponse) -> bool:
-        """Whether all that a response says holds now.
+        """Whether a response is current: each of its answers is valid now.
 
         Args:
             ocsp_response: The response.

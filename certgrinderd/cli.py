@@ -1,4 +1,4 @@
-"""From argv to an exit status: who asks, for what, with which settings, and how it ends."""
+"""The entry point: from argv to an exit status."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from certgrinderd.system.session import client_of
 
 @dataclass(frozen=True)
 class _Request:
-    """What a command line amounts to.
+    """A command line, read.
 
     Attributes:
-        parsed: The command, with the options of the one who gave it.
-        admin: The admin's options in a forced command; None when there is no client.
+        parsed: The command, with the options of whoever gave it.
+        admin: The admin's options in a forced command; None if there is no client.
     """
 
     parsed: parser.Parsed
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _log_end(words, "ERROR", str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        return 128 + 2  # SIGINT, before there is something to clean up: see _end_on_signals
+        return 128 + 2  # SIGINT before _end_on_signals(): nothing to clean up
     except BrokenPipeError:
         output.give_up()
         return 128 + 13  # SIGPIPE
@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _end_on_signals() -> None:
-    """From here on a signal ends us with what is begun taken away again; before, nothing is."""
+    """Let signals raise Interrupted from now on, so that what has been started is cleaned up."""
 
     def end(number: int, _frame: object) -> None:
         raise Interrupted(f"ended by {signal.Signals(number).name}", number)
@@ -101,7 +101,7 @@ def _read(words: boundary.Words) -> _Request:
     try:
         admin = parser.parse_admin_options(words.admin)
     except UsageError as error:
-        # A command of its own, or half of what the client said: not a form that we know.
+        # A command of its own, or only a part of the client's words.
         raise WordRefused(
             "the forced command and the client's words do not fit together: it must end with its "
             "own options, or with $SSH_ORIGINAL_COMMAND"
@@ -133,7 +133,7 @@ def _run(request: _Request) -> None:
         _run_installation(request.parsed)
     elif not command:
         raise (WordRefused if request.is_client else UsageError)(
-            "there is no command, such as get certificate (--help shows them all)"
+            "no command given, such as get certificate (--help lists them)"
         )
     else:
         _end_on_signals()
@@ -186,11 +186,11 @@ def _run_installation(parsed: parser.Parsed) -> None:
 
 
 def _installed_rule() -> str:
-    """The rule for sudo that the installed program needs, wherever this one was started from."""
+    """The sudo rule for the installed program, wherever this one was started from."""
     from certgrinderd.setup import commands as setup
     from certgrinderd.setup.install import layout
 
-    sys.argv[0] = layout.PROGRAM  # where hooks are looked for
+    sys.argv[0] = layout.PROGRAM  # hooks are looked for next to it
     settings = configuration_for_admin({"config-file": layout.CONFIGURATION}).settings
     return setup.show_sudoers(settings, {"user": layout.USER})
 
@@ -199,7 +199,7 @@ def _run_configured(request: _Request) -> None:
     from certgrinderd.certgrinderd import Certgrinderd
     from certgrinderd.setup import commands as setup
 
-    logging.captureWarnings(True)  # noqa: FBT003 - its only argument; to stderr they go unformatted
+    logging.captureWarnings(True)  # noqa: FBT003 - its only argument
     configuration = _configuration(request)
     command = request.parsed.command
     is_client = request.is_client or command == ("acme-client",)
@@ -243,7 +243,7 @@ def _configuration(request: _Request) -> Configuration:
     if request.admin is None:
         return configuration_for_admin(given)
     admins = configuration_for_admin(request.admin.values)
-    # A client that could choose this too would decide what the server keeps about it.
+    # A client must not choose what the server's syslog keeps about it.
     return dataclasses.replace(
         configuration_for_client(admins, given), syslog_level=admins.settings.log_level
     )
@@ -270,8 +270,8 @@ def _run_acme_side(configuration: Configuration, *, show_account: bool) -> None:
 
 
 def _log_end(words: boundary.Words, level: str, message: str, *, refused: bool = False) -> None:
-    """Log how a run ended, which may have been before its settings were known."""
-    # What there was to take away is gone, and who reads this line is waited for only so long.
+    """Log how a run ended, even if its settings were not known yet."""
+    # Cleanup is done; a second signal must not cut the last line off.
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
 
@@ -283,7 +283,7 @@ def _log_end(words: boundary.Words, level: str, message: str, *, refused: bool =
 
 
 def _configure_log(words: boundary.Words) -> None:
-    """Log as the admin's settings say, so that refusals get to syslog; else to standard error."""
+    """Configure logging by the admin's settings if they can be read: syslog gets refusals too."""
     is_client = words.client is not None
     try:
         parse = parser.parse_admin_options if is_client else parser.parse_admin

@@ -1,7 +1,7 @@
-"""Command lines in, a command and its options out; and the help, from the same tables.
+"""Read command lines, and print their help, with argparse and from the tables.
 
-argparse reads them: options first, then a command, then what is the command's own. Admins and
-clients have parsers of their own, and the clients' parser knows nothing but what is open to them.
+A command line has options, then a command, then that command's own arguments. Clients have a parser
+of their own, which knows only the options and commands that are open to them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Parsed:
     """A command line, read.
 
     Attributes:
-        command: The words of the command; empty when there is none.
+        command: The words of the command; empty if there is none.
         values: The options of the table.
         rest: The words of a command that takes words.
         arguments: The command's own options and operands, by argparse's names. With --help the
@@ -43,7 +43,7 @@ class Parsed:
 
 
 def parse_admin(words: Sequence[str]) -> Parsed:
-    """Read a command line that is the admin's from end to end.
+    """Read a command line of an admin.
 
     Raises:
         UsageError: An unknown option or command, a missing or a surplus word.
@@ -53,20 +53,21 @@ def parse_admin(words: Sequence[str]) -> Parsed:
 
 
 def parse_admin_options(words: Sequence[str]) -> Parsed:
-    """Read the admin's part of a forced command: options alone.
+    """Read the admin's part of a forced command, which has options only.
 
     Raises:
-        UsageError: There is something else.
+        UsageError: An unknown option, a missing value, or a command.
         ConfigurationError: An option's value is invalid.
     """
     return Parsed((), _values(vars(_options_parser().parse_args(words))))
 
 
 def parse_client(words: Sequence[str]) -> Parsed:
-    """Read a client's command line: the options and commands that are open to clients.
+    """Read a client's command line.
 
     Raises:
-        WordRefused: There is something else, or an option's value is invalid.
+        WordRefused: It has something other than the options and commands that are open to clients,
+            or an option's value is invalid.
     """
     try:
         return _parse(words, client=True)
@@ -75,17 +76,17 @@ def parse_client(words: Sequence[str]) -> Parsed:
 
 
 def help_text(words: Sequence[str] = (), *, client: bool = False) -> str:
-    """Return the help for a command, for a group of them, or, of no words, for everything.
+    """Return the help for a command, a group of commands, or everything.
 
     Args:
-        words: The command, or the beginning of its name.
-        client: Whether the reader is one, and gets to see only what clients may say.
+        words: The command, or the first word of a group; none for everything.
+        client: Whether to list only what is open to clients.
     """
     return _parsers(client=client, words=None)[tuple(words)].format_help()
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argparse parser that neither prints, exits nor guesses: what is wrong is raised."""
+    """An argparse parser that raises errors as ours: it neither prints, exits nor guesses."""
 
     def __init__(
         self,
@@ -108,17 +109,17 @@ class _Parser(argparse.ArgumentParser):
         self._takes_words = False
 
     def add(self, argument: Argument) -> None:
-        """Let an option or operand be given."""
+        """Accept an option or operand."""
         self.add_argument(*argument.names, **_with_plain_percent(argument.parameters))
         self._known |= {flag: argument for flag in argument.names if flag.startswith("-")}
 
     def add_words(self) -> None:
-        """Let any words follow, whatever they look like."""
+        """Accept any words, also those that look like options."""
         self._takes_words = True
         self.add_argument("rest", nargs="*", metavar="WORD")
 
     def add_command(self, name: str, text: str) -> _Parser:
-        """Let a command follow, or a group of commands, and return the parser of what follows."""
+        """Accept a command or a group of commands, and return the parser for what follows it."""
         if self._following is None:
             self._following = self.add_subparsers(title="commands", metavar="COMMAND")
         made: _Parser = self._following.add_parser(
@@ -141,14 +142,14 @@ class _Parser(argparse.ArgumentParser):
         return found, []
 
     def error(self, message: str) -> NoReturn:
-        """Raise what is wrong, with where help is to be found."""
+        """Raise an error that says where to find help."""
         raise self._failure(f"{message} ({self.prog} --help shows what is possible)")
 
     def _prepared(self, words: Sequence[str]) -> list[str]:
-        """Write options so that argparse can't mistake them: each is one word, `--name=value`.
+        """Rewrite options so that argparse can't misread them: each as one word, `--name=value`.
 
-        argparse takes no value that looks like an option, and a certificate's identifier may begin
-        with "-". What joined letters and an unknown option mean differs between Python's versions.
+        argparse rejects a separate value that begins with "-", as one in 64 of the identifiers for
+        --replaces does, and Python's versions differ about joined letters (-dl INFO) and "--".
         """
         if self._takes_words:
             return ["--", *words]
@@ -169,7 +170,7 @@ class _Parser(argparse.ArgumentParser):
         return [*ready, *left]
 
     def _option(self, left: list[str]) -> Iterator[str]:
-        """Take an option, and the value that it needs, from the front of the words."""
+        """Take an option and its value from the front of the words."""
         word = left.pop(0)
         is_long = word.startswith("--")
         name = word.partition("=")[0] if is_long else word[:2]
@@ -240,15 +241,15 @@ def _options_parser() -> _Parser:
 
 
 def _parsers(*, client: bool, words: Sequence[str] | None) -> Mapping[tuple[str, ...], _Parser]:
-    """Make the parser of a whole command line, and those for each group and command in it.
+    """Make the parser for a command line, and those for the groups and commands in it.
 
     Args:
         client: Whether the line is a client's.
-        words: The line; commands that it can't hold get no parser, since each takes its time. None
-            if all are wanted.
+        words: The line. Commands that it can't contain get no parser, which saves a few
+            milliseconds; None makes all.
 
     Returns:
-        By the words before it; of none, the parser of everything.
+        The parsers by the words that lead to them; () leads to that of the whole line.
     """
     commands = [each for each in COMMANDS if each.client_may_run or not client]
     failure = WordRefused if client else UsageError
@@ -269,7 +270,7 @@ def _parsers(*, client: bool, words: Sequence[str] | None) -> Mapping[tuple[str,
 
 
 def _add(parent: _Parser, place: tuple[str, ...], command: Command) -> _Parser:
-    """Make the parser of a command, or of the group that it is in."""
+    """Make the parser for a command, or for the group that it is in."""
     if place != command.words:
         group = parent.add_command(place[-1], GROUPS[place[-1]])
         group.add(_HELP)

@@ -1,8 +1,8 @@
 """The ACME client as another user: a program that reads a CSR and writes the chain.
 
 The contract of `acme-client-command`: CSR in PEM on standard input, chain in PEM on standard
-output, log lines on standard error, exit statuses of certgrinderd.errors; SIGTERM, or a standard
-output that nobody reads any more, means that it should clean up and end.
+output, log lines on standard error, exit statuses of certgrinderd.errors. It should clean up and
+end on SIGTERM, and when nobody reads its standard output any more.
 """
 
 from __future__ import annotations
@@ -51,24 +51,24 @@ def words(settings: Settings) -> list[str]:
 
 
 def issue(settings: Settings, csr_pem: bytes) -> bytes:
-    """Let the other side get a certificate.
+    """Get a certificate from the other side.
 
     Args:
-        settings: The command, and what is passed on.
+        settings: The command, and the options to pass on.
         csr_pem: The CSR; the other side checks it again.
 
     Returns:
-        What it wrote, not looked at.
+        Its output, not checked.
 
     Raises:
-        CertgrinderdError: It failed, of the kind that its exit status tells and with its reason.
+        CertgrinderdError: It failed; the type follows its exit status, the message is its own.
         Interrupted: A signal ended it.
     """
     return _run(settings, words(settings), csr_pem)
 
 
 def describe_account(settings: Settings) -> str:
-    """Ask the other side about its account.
+    """Get the other side's lines about its ACME account.
 
     Raises:
         CertgrinderdError, Interrupted: See issue.
@@ -85,7 +85,7 @@ def _run(settings: Settings, options: list[str], stdin: bytes) -> bytes:
         process.run(
             command,
             environment=environment(settings, None, os.environ),
-            # Its own limit is for each attempt and CA.
+            # The other side limits each attempt at each CA.
             timeout=4 * settings.issuance_timeout,
             on_line=output,
             on_error_line=log.pass_on,
@@ -101,7 +101,7 @@ def _run(settings: Settings, options: list[str], stdin: bytes) -> bytes:
 
 
 def _failure(error: process.ProgramFailed, reason: str | None) -> CertgrinderdError | Interrupted:
-    """Our error for an exit status of the other side."""
+    """The error for an exit status of the other side."""
     message = reason if reason is not None else str(error)
     status = error.status
     if status is not None and (status < 0 or status > _FIRST_SIGNAL):
@@ -110,7 +110,7 @@ def _failure(error: process.ProgramFailed, reason: str | None) -> CertgrinderdEr
 
 
 class _Log:
-    """Passes log lines on, and keeps the last error back: it will be ours."""
+    """Passes log lines on, but holds the last error back: it becomes our own."""
 
     def __init__(self) -> None:
         self._failure: str | None = None

@@ -1,4 +1,4 @@
-"""What the value of an option may be, wherever it comes from."""
+"""The kinds of option values, and how they are read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Value = str | int | bool | tuple[str, ...] | None
 
 @dataclass(frozen=True)
 class Kind:
-    """What an option's value may be.
+    """A kind of value.
 
     Attributes:
         expects: For error messages: "a whole number of seconds".
@@ -45,7 +45,7 @@ def _command(value: object) -> str:
     try:
         words = shlex.split(text)
     except ValueError as error:
-        raise ValueError(f"a shell would say: {error}") from error
+        raise ValueError(f"not valid for a shell: {error}") from error
     if not words or not words[0]:
         raise ValueError
     return text
@@ -103,7 +103,7 @@ def _number(smallest: int, largest: int) -> Callable[[object], int]:
 
 def _chain_name(value: object) -> str:
     text = _text(value)
-    # It becomes an argument of another program: nothing that could be taken for an option.
+    # It becomes an argument of another program, and must not look like an option.
     if not _fullmatch(r"[A-Za-z0-9][A-Za-z0-9 ._()'-]{0,99}", text):
         raise ValueError
     return text
@@ -134,7 +134,7 @@ def _facility(value: object) -> str:
 
 
 def number(unit: str, smallest: int, largest: int) -> Kind:
-    """A whole number with a unit, such as "bytes", and bounds."""
+    """A whole number of a unit, such as "bytes", within bounds."""
     return Kind(
         f"a whole number of {unit} from {smallest} to {largest}",
         _number(smallest, largest),
@@ -143,7 +143,7 @@ def number(unit: str, smallest: int, largest: int) -> Kind:
 
 
 def seconds(smallest: int) -> Kind:
-    """A time in seconds, a day at most."""
+    """A number of seconds, at most a day."""
     return number("seconds", smallest, 86400)
 
 

@@ -81,8 +81,8 @@ def test_words_of_the_process_are_the_default(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        pytest.param([], "there is no command, such as get certificate", id="nothing"),
-        pytest.param(["-d"], "there is no command", id="no command"),
+        pytest.param([], "no command given, such as get certificate", id="nothing"),
+        pytest.param(["-d"], "no command given", id="no command"),
         pytest.param(["pong"], "unknown command 'pong'", id="unknown command"),
         pytest.param(["show"], "show needs one more word", id="half a command"),
         pytest.param(

@@ -79,7 +79,7 @@ def test_acme_side_refuses_any_other_option(name: str) -> None:
     """Its own configuration file says the rest."""
     if name == "config-file":
         return
-    with pytest.raises(UsageError, match=f"--{name} is for the configuration file"):
+    with pytest.raises(UsageError, match=f"--{name} can only be set in the configuration file"):
         acme_side.take_apart({"config-file": "F", name: OPTIONS[name].default})
 
 

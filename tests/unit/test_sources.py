@@ -73,10 +73,12 @@ def test_empty_file_is_an_empty_configuration(text: str) -> None:
         pytest.param("qqqq: x", "F, line 1: there is no option 'qqqq'", id="nothing like it"),
         pytest.param("1: x", "F, line 1: there is no option '1'", id="a number for a key"),
         pytest.param(
-            "config-file: x", "F, line 1: config-file belongs on the command line", id="not here"
+            "config-file: x",
+            "F, line 1: config-file belongs on the command line only",
+            id="not here",
         ),
         pytest.param(
-            "debug: true\ndebug: false", "F, line 2: debug is there twice", id="a key twice"
+            "debug: true\ndebug: false", "F, line 2: debug is set twice", id="a key twice"
         ),
         pytest.param(
             "lock-timeout: soon",
@@ -106,7 +108,9 @@ def test_empty_file_is_an_empty_configuration(text: str) -> None:
         pytest.param("acme-server-url: file:///etc/passwd", "starts with https://", id="file"),
         pytest.param("client-acme-servers: {a: b}", "expected a list of URLs", id="no list"),
         pytest.param("client-acme-servers: [1]", "expected a list of URLs", id="list of numbers"),
-        pytest.param("auth-hook: 'a \"b'", "a shell would say: No closing quot", id="open quote"),
+        pytest.param(
+            "auth-hook: 'a \"b'", "not valid for a shell: No closing quot", id="open quote"
+        ),
         pytest.param("preferred-chain: --pre-hook", "the name of a chain", id="chain"),
         pytest.param("- a", "expected lines of the form 'option: value', not a list", id="list"),
         pytest.param("hello", "expected lines of the form 'option: value', not a sin", id="text"),
