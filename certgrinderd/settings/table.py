@@ -77,13 +77,14 @@ class Option:
         """Read a value.
 
         Args:
-            value: A word of a command line or a value from YAML; None means "not set".
+            value: A word of a command line or a value from YAML; None or blank text unsets the
+                option, which has its default then.
             label: What its source calls it, for messages: "--lock-timeout", "FILE: lock-timeout".
 
         Raises:
             ConfigurationError: The value is invalid.
         """
-        if value is None:
+        if value is None or (isinstance(value, str) and not value.strip()):
             return self.default
         try:
             return self.kind.parse(value)

@@ -253,8 +253,9 @@ def test_words_are_read_as_getopt_reads_them() -> None:
     assert parse_client(["--replaces", "-oGi.-Idl", "ping"]).values == {"replaces": "-oGi.-Idl"}
     for value in ("-d", "-", "--debug", "ping"):
         assert parse_admin(["-c", value, "ping"]).values == {"config-file": value}
-    with pytest.raises(ConfigurationError, match="--acme-zone: expected text"):
-        parse_admin(["--acme-zone=", "ping"])
+    for unset in (["--acme-zone="], ["--acme-zone", ""], ["-z", ""], ["-dz", ""]):
+        values = parse_admin(["-z", "a.example", *unset, "ping"]).values
+        assert values["acme-zone"] is None
     assert parse_admin(["cache", "--prepare"]).arguments["prepare"] == "/var/cache/certgrinderd"
     assert parse_admin(["cache", "--prepare", "DIR"]).arguments["prepare"] == "DIR"
     assert parse_admin(["show", "authorized-keys", "--", "-F"]).arguments["file"] == "-F"

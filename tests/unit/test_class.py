@@ -143,6 +143,8 @@ def test_assignment_to_conf_is_checked_and_counts(
     assert server.conf == before
     server.conf["lock-timeout"] = None
     assert server.conf["lock-timeout"] == 300
+    server.conf["web-root"] = ""
+    assert server.conf["web-root"] is None
 
 
 def test_text_of_conf_has_no_secret() -> None:

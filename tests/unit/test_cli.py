@@ -149,6 +149,21 @@ def test_command_line_beats_file(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert f"# config-file: {path}  # command line" in lines
 
 
+def test_blank_option_of_the_command_line_unsets_that_of_the_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """So HTTP-01 can be disabled for one run; what is not blank replaces the file's value."""
+    path = tmp_path / "conf"
+    path.write_text("web-root: /www\nlog-level: WARNING\nauth-hook: ''\n")
+    words = ["-f", str(path), "--log-level", "", "show", "configuration"]
+    for web_root, shown in (("", "null"), ("/other", "/other")):
+        assert cli.main(["--web-root", web_root, *words]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert f"web-root: {shown}  # command line" in lines
+        assert "log-level: INFO  # command line" in lines
+        assert "auth-hook: manual-auth-hook.sh  # configuration file" in lines
+
+
 def test_show_csr_says_whether_it_is_permitted(
     capsys: pytest.CaptureFixture[str], csr_file: Path
 ) -> None:
