@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextvars import ContextVar
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -14,9 +16,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from certgrinderd import policy
-from certgrinderd.errors import CertgrinderdError, MalformedInput, NotPermitted
+from certgrinderd.errors import (
+    CertgrinderdError,
+    ConfigurationError,
+    IssuanceError,
+    MalformedInput,
+    NotPermitted,
+)
 from certgrinderd.issuance import attempts, certbot, engines
-from certgrinderd.issuance.hooks import Challenge
+from certgrinderd.issuance.hooks import Challenge, environment
 from certgrinderd.pki import certificates, describe
 from certgrinderd.pki.csr import EXPECTED as EXPECTED_CSR
 from certgrinderd.pki.csr import parse_csr, requested_names
@@ -29,7 +37,7 @@ from certgrinderd.settings.kinds import Value
 from certgrinderd.settings.sources import Configuration
 from certgrinderd.settings.table import Settings
 from certgrinderd.system import log
-from certgrinderd.system.files import write_private
+from certgrinderd.system.files import private_directory, write_private
 from certgrinderd.system.input import read_domainsets, read_request
 from certgrinderd.system.output import write_answer
 from certgrinderd.text import printable
@@ -42,6 +50,10 @@ if TYPE_CHECKING:
     from certgrinderd.revocation.status import Status
 
 logger = logging.getLogger(__name__)
+
+# The settings that parse_csr() and check_csr() go by, which are static as documented: those of the
+# instance that calls them, else the defaults.
+_IN_FORCE: ContextVar[Settings] = ContextVar("_IN_FORCE", default=Settings())  # noqa: B039 - frozen
 
 
 class Certgrinderd:
@@ -85,6 +97,8 @@ class Certgrinderd:
 
     def _use(self, configuration: Configuration, *, is_client: bool) -> None:
         self._conf = Conf(configuration)
+        self._expected: x509.CertificateSigningRequest | None = None
+        self._failure: CertgrinderdError | None = None
         self._is_client = is_client
         log.configure(
             configuration.settings, client=is_client, syslog_level=configuration.syslog_level
@@ -116,12 +130,18 @@ class Certgrinderd:
         settings = self._settings
         requested = requested_names(csr)
         policy.require_permitted(requested, self._domainsets(), max_names=settings.max_names)
-        if passed_over := ignored(csr):
-            logger.info("CAs do not heed this part of the CSR: %s", ", ".join(passed_over))
+        if type(self).check_csr is not Certgrinderd.check_csr:
+            with _in_force(settings):
+                if not self.check_csr(csr):
+                    raise NotPermitted("check_csr() of a subclass refuses the request")
+        _log_ignored(csr)
         return attempts.obtain(csr, requested, settings)
 
     def process_csr(self, csrpath: str = "") -> None:
         """Read a CSR, check it, and print a certificate for it.
+
+        Calls self.parse_csr(), self.check_csr(), and self.get_certificate() with the path of a copy
+        of the CSR, which is removed afterwards.
 
         Args:
             csrpath: The path of the CSR; standard input if it is empty.
@@ -129,13 +149,30 @@ class Certgrinderd:
         Raises:
             SystemExit: With status 1, if there is no certificate; the log has the reason.
         """
+        settings = self._settings
+        self._failure = None
         try:
-            self._write_chain(self._chain_for(self._read_csr(csrpath)))
+            data = self._read(csrpath or None, label="csr-file", what=EXPECTED_CSR)
+            with _in_force(settings):
+                # Without a character it would read standard input.
+                csr = self.parse_csr(data.decode("utf-8", "surrogateescape") or "\n")
+                if not self.check_csr(csr):
+                    raise SystemExit(1)
+            _log_ignored(csr)
+            with private_directory(settings.temp_dir) as folder:
+                path = str(folder / "csr.pem")
+                self._save_csr(csr, path)
+                self.get_certificate(path)
         except CertgrinderdError as error:
             self._exit(error)
+        if self._failure is not None:
+            raise SystemExit(1) from self._failure
 
     def get_certificate(self, csrpath: str) -> None:
         """Print a certificate for a CSR that was checked before: by DNS-01, else by HTTP-01.
+
+        With Certbot, this calls self.run_certbot() with self.get_certbot_command() for each
+        challenge. The built-in ACME client and acme-client-command call neither.
 
         If there is no certificate, it logs an error and returns.
 
@@ -144,9 +181,38 @@ class Certgrinderd:
         """
         try:
             csr = self._read_csr(csrpath)
-            self._write_chain(attempts.obtain(csr, requested_names(csr), self._settings))
+            if engines.chosen(self._settings).kind is engines.Kind.CERTBOT:
+                self._get_by_certbot(csr)
+            else:
+                self._write_chain(attempts.obtain(csr, requested_names(csr), self._settings))
         except CertgrinderdError as error:
+            self._failure = error
             logger.error("%s", error)  # noqa: TRY400 - for people, who get no traceback
+
+    def _get_by_certbot(self, csr: x509.CertificateSigningRequest) -> None:
+        settings = self._settings
+        requested = requested_names(csr)
+        self._expected = csr
+        try:
+            for challenge in attempts.possible_challenges(requested, settings):
+                with private_directory(settings.temp_dir) as folder:
+                    paths = certbot.Paths.in_folder(folder)
+                    self._save_csr(csr, paths.csr)
+                    command = self.get_certbot_command(
+                        challenge.value, paths.csr, paths.fullchain, paths.certificate, paths.chain
+                    )
+                    variables = environment(settings, challenge, os.environ)
+                    if self.run_certbot(command, variables, paths.fullchain):
+                        return
+        finally:
+            self._expected = None
+        raise IssuanceError(f"no certificate for {', '.join(map(str, requested.names))}")
+
+    def _save_csr(self, csr: x509.CertificateSigningRequest, path: str) -> None:
+        try:
+            self.save_csr(csr, path)
+        except OSError as error:
+            raise ConfigurationError(f"temp-dir: cannot write in it: {error.strerror}") from error
 
     def get_certbot_command(
         self, challengetype: str, csrpath: str, fullchainpath: str, certpath: str, chainpath: str
@@ -176,11 +242,16 @@ class Certgrinderd:
             fullchainpath: The file that it writes the chain to.
 
         Returns:
-            Whether it exited with status 0 and wrote a chain; if not, the log has the reason.
+            Whether it exited with status 0 and wrote a chain, within get_certificate() one for its
+            CSR; if not, the log has the reason.
         """
         try:
             certbot.run(self._settings, command, env, note="run_certbot")
-            self._write_chain(certbot.read_chain(fullchainpath))
+            chain = certbot.read_chain(fullchainpath)
+            csr = self._expected
+            if csr is not None:
+                chain = attempts.checked(chain, csr, requested_names(csr), way="Certbot")
+            self._write_chain(chain)
         except CertgrinderdError as error:
             logger.error("%s", error)  # noqa: TRY400 - for people, who get no traceback
             return False
@@ -325,8 +396,10 @@ class Certgrinderd:
             SystemExit: With status 1, if the input is invalid; the log has the reason.
         """
         try:
-            data = csrstring.encode() or read_request(None, Settings(), label="", what=EXPECTED_CSR)
-            return parse_csr(data)
+            settings = _IN_FORCE.get()
+            data = csrstring.encode("utf-8", "surrogateescape")
+            data = data or read_request(None, settings, label="", what=EXPECTED_CSR)
+            return parse_csr(data, key_types=settings.allow_key_types)
         except CertgrinderdError as error:
             Certgrinderd._exit(error)
 
@@ -334,12 +407,16 @@ class Certgrinderd:
     def check_csr(csr: x509.CertificateSigningRequest) -> bool:
         """Whether a CSR is well formed, and CERTGRINDERD_DOMAINSETS permits its names.
 
+        Within process_csr() the options domainsets and max-names count too.
+
         Args:
             csr: The CSR.
         """
         try:
-            domainsets = policy.parse_domainsets(os.environ.get(policy.DOMAINSETS_VARIABLE, ""))
-            policy.require_permitted(requested_names(csr), domainsets)
+            settings = _IN_FORCE.get()
+            policy.require_permitted(
+                requested_names(csr), read_domainsets(settings), max_names=settings.max_names
+            )
         except CertgrinderdError as error:
             logger.error("%s", error)  # noqa: TRY400 - for people, who get no traceback
             return False
@@ -546,6 +623,21 @@ class Certgrinderd:
     def _exit(error: CertgrinderdError) -> NoReturn:
         logger.error("%s", error)
         raise SystemExit(1) from error
+
+
+@contextlib.contextmanager
+def _in_force(settings: Settings) -> Iterator[None]:
+    """Let parse_csr() and check_csr() go by these settings."""
+    token = _IN_FORCE.set(settings)
+    try:
+        yield
+    finally:
+        _IN_FORCE.reset(token)
+
+
+def _log_ignored(csr: x509.CertificateSigningRequest) -> None:
+    if found := ignored(csr):
+        logger.info("CAs do not heed this part of the CSR: %s", ", ".join(found))
 
 
 def _passes(check: Callable[[], object]) -> bool:
