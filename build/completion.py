@@ -113,7 +113,7 @@ def bash() -> str:
     words |= {group: list(_words((group,))) for group in GROUPS}
     words |= {" ".join(c.words): _own_options(c) for c in COMMANDS if c.arguments}
     with_value = {f for option in OPTIONS.values() if not option.is_switch for f in option.flags}
-    with_value |= {a.names[-1] for c in COMMANDS for a in c.arguments if _takes_value(a)}
+    with_value |= {a.names[-1] for c in COMMANDS for a in c.arguments if a.needs_value}
     files = {f for option in OPTIONS.values() if option.kind is kinds.PATH for f in option.flags}
     takes_file = [c for c in COMMANDS if any(map(_is_file_operand, c.arguments))]
     parts = {
@@ -175,13 +175,6 @@ def _own_options(command: Command) -> list[str]:
     return [a.names[-1] for a in command.arguments if a.names[-1].startswith("-")]
 
 
-def _takes_value(argument: Argument) -> bool:
-    is_option = argument.names[-1].startswith("-")
-    # One whose value may be left out is no reason to take the next word for it.
-    is_optional = argument.parameters.get("nargs") == "?"
-    return is_option and not is_optional and argument.parameters.get("action") != "store_true"
-
-
 def _is_file_operand(argument: Argument) -> bool:
     return argument.parameters.get("metavar") in _FILES and argument.names == ("file",)
 
@@ -218,7 +211,7 @@ def _of(argument: Argument) -> Iterator[str]:
     text = _brief(argument.parameters["help"])
     if _is_file_operand(argument):
         yield f"1:{text}:_files"
-    elif _takes_value(argument):
+    elif argument.needs_value:
         action = "_files" if argument.parameters.get("metavar") in _FILES else " "
         yield f"{name}[{text}]:value:{action}"
     elif argument.parameters.get("nargs") == "?":

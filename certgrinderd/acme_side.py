@@ -1,7 +1,7 @@
 """The command `acme-client`: the ACME side of a server whose SSH side is another user.
 
-What comes from the SSH side is a stranger's: its CSR, its few options, its environment. Our own
-configuration file alone says what there is, and up to where names go.
+The CSR, the options and the environment come from the SSH side and are not trusted. Only this
+side's own configuration file decides how certificates are obtained, and for which names.
 """
 
 from __future__ import annotations
@@ -9,44 +9,43 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Mapping, MutableMapping
-from typing import TYPE_CHECKING
 
-from certgrinderd.commandline.commands import ACME_SIDE_OPTIONS
+from certgrinderd import policy
 from certgrinderd.errors import ConfigurationError, UsageError
+from certgrinderd.issuance import attempts, engines
+from certgrinderd.pki import csr
+from certgrinderd.policy import Domainsets
 from certgrinderd.settings.kinds import Value
-from certgrinderd.settings.table import Settings
-from certgrinderd.system import files
-
-if TYPE_CHECKING:
-    from certgrinderd.policy import Domainsets
+from certgrinderd.settings.table import OPTIONS, Settings
+from certgrinderd.system.input import read_request
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _KEPT = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "TZ")
 
 
 def take_apart(values: Mapping[str, Value]) -> tuple[str, dict[str, Value]]:
-    """Tell the path of our configuration from the options of the SSH side.
+    """Separate the path of our configuration file from the options of the SSH side.
 
     Args:
         values: All options of the command line.
 
     Raises:
-        UsageError: There is no configuration file, or an option that is not for this.
+        UsageError: --config-file is missing, or an option may only be set in that file.
     """
     options = dict(values)
     path = options.pop("config-file", None)
     if path is None:
         raise UsageError("acme-client needs --config-file, with the configuration of the ACME side")
     for name in options:
-        if name not in ACME_SIDE_OPTIONS:
-            raise UsageError(f"--{name} is for the configuration file of the ACME side")
+        if OPTIONS[name].passed_on is None:
+            raise UsageError(f"--{name} can only be set in the configuration file of the ACME side")
     return str(path), options
 
 
 def clean_environment(environment: MutableMapping[str, str]) -> None:
-    """Drop what the SSH side may have put there, hooks and their settings included.
+    """Remove variables that the SSH side may have set, such as those of hooks.
 
-    That programs may be started with it, sudo's env_reset must see to.
+    Variables that affect how this program starts are removed by sudo's env_reset.
     """
     ours = pwd.getpwuid(os.geteuid())
     kept = {name: environment[name] for name in _KEPT if name in environment}
@@ -57,14 +56,12 @@ def clean_environment(environment: MutableMapping[str, str]) -> None:
 
 
 def ceiling(settings: Settings) -> Domainsets:
-    """Return the names up to which we issue.
+    """Return the names that the ACME side may get certificates for.
 
     Raises:
-        ConfigurationError: The configuration file has none that can be read.
+        ConfigurationError: The configuration file has no domainsets, or a malformed name.
     """
-    from certgrinderd.policy import parse_domainsets
-
-    domainsets = parse_domainsets(settings.domainsets or "")
+    domainsets = policy.parse_domainsets(settings.domainsets or "")
     if domainsets.ignored:
         raise ConfigurationError("; ".join(domainsets.ignored))
     if not domainsets.sets:
@@ -75,12 +72,11 @@ def ceiling(settings: Settings) -> Domainsets:
     return domainsets
 
 
-def chain_for_request(settings: Settings, stdin: int) -> bytes:
-    """Read a CSR from the SSH side, check it as if nobody had, and get the certificate.
+def chain_for_request(settings: Settings) -> bytes:
+    """Read a CSR from the SSH side, check it again, and get the certificate.
 
     Args:
-        settings: Ours, with the SSH side's options.
-        stdin: The descriptor to read.
+        settings: Our settings, with the SSH side's options.
 
     Returns:
         The chain in PEM.
@@ -88,14 +84,8 @@ def chain_for_request(settings: Settings, stdin: int) -> bytes:
     Raises:
         CertgrinderdError: See attempts.obtain, policy.require_permitted and csr.parse_csr.
     """
-    from certgrinderd import policy
-    from certgrinderd.issuance import attempts
-    from certgrinderd.pki import csr
-
     permitted = ceiling(settings)
-    data = files.read_input(
-        stdin, limit=settings.max_input_size, timeout=settings.input_timeout, what=csr.EXPECTED
-    )
+    data = read_request(None, settings, label="", what=csr.EXPECTED)
     request = csr.parse_csr(data, key_types=settings.allow_key_types)
     requested = csr.requested_names(request)
     policy.require_permitted(requested, permitted, max_names=settings.max_names)
@@ -108,7 +98,5 @@ def describe_account(settings: Settings) -> str:
     Raises:
         CertgrinderdError: See Engine.describe_account.
     """
-    from certgrinderd.issuance import engines
-
     with engines.opened(settings) as engine:
         return engine.describe_account()

@@ -1,11 +1,12 @@
-"""The class that other programs use: the documented methods, thin layers over what does it."""
+"""The class for other programs: the documented methods, thin layers over the modules below."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextvars import ContextVar
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -13,41 +14,58 @@ from typing import TYPE_CHECKING, NoReturn
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
-from cryptography.x509.ocsp import OCSPRequest, OCSPResponse
 
 from certgrinderd import policy
-from certgrinderd.errors import CertgrinderdError, MalformedInput, NotPermitted
+from certgrinderd.errors import (
+    CertgrinderdError,
+    ConfigurationError,
+    IssuanceError,
+    MalformedInput,
+    NotPermitted,
+)
+from certgrinderd.issuance import attempts, certbot, engines
+from certgrinderd.issuance.hooks import Challenge, environment
 from certgrinderd.pki import certificates, describe
 from certgrinderd.pki.csr import EXPECTED as EXPECTED_CSR
 from certgrinderd.pki.csr import parse_csr, requested_names
 from certgrinderd.pki.extensions import ignored
 from certgrinderd.pki.signatures import is_signature_valid
+from certgrinderd.policy import Domainsets
 from certgrinderd.settings import show, sources
+from certgrinderd.settings.conf import Conf
 from certgrinderd.settings.kinds import Value
 from certgrinderd.settings.sources import Configuration
 from certgrinderd.settings.table import Settings
 from certgrinderd.system import log
-from certgrinderd.system.files import write_private
+from certgrinderd.system.files import private_directory, write_private
 from certgrinderd.system.input import read_domainsets, read_request
+from certgrinderd.system.output import write_answer
 from certgrinderd.text import printable
 
+# What looks at revocation, with HTTP and TLS, is loaded where it is used: a certificate needs none.
 if TYPE_CHECKING:
-    from certgrinderd.policy import Domainsets
+    from cryptography.x509.ocsp import OCSPRequest, OCSPResponse
+
     from certgrinderd.revocation.fetch import Question
     from certgrinderd.revocation.status import Status
 
 logger = logging.getLogger(__name__)
+
+# The settings that parse_csr() and check_csr() go by, which are static as documented: those of the
+# instance that calls them, else the defaults.
+_IN_FORCE: ContextVar[Settings] = ContextVar("_IN_FORCE", default=Settings())  # noqa: B039 - frozen
 
 
 class Certgrinderd:
     """A certgrinderd server: one configuration, and what can be done with it.
 
     The methods whose names end in `_command` are the commands of the command line. They write their
-    result to standard output and raise a CertgrinderdError when there is none. The others answer as
-    documented: several log an error and return False, or end the process with status 1.
+    result to standard output, or raise a CertgrinderdError. Several of the other methods log an
+    error and return False, or exit with status 1, as documented.
 
     Attributes:
-        conf: The values of all options by their names, as the methods use them.
+        conf: The values of all options by their names. Setting one checks the value, and counts
+            for what is called then; logging stays as it was configured.
     """
 
     def __init__(self, userconfig: Mapping[str, str | bool | None] | None = None) -> None:
@@ -57,18 +75,18 @@ class Certgrinderd:
             userconfig: Option names and values.
 
         Raises:
-            ConfigurationError: A name or value is none, or syslog can't be reached.
+            ConfigurationError: An unknown name, an invalid value, or syslog can't be reached.
         """
         given = sources.from_mapping(userconfig or {}, name="userconfig")
         self._use(sources.merge(given), is_client=False)
 
     @classmethod
     def for_request(cls, configuration: Configuration, *, is_client: bool) -> Certgrinderd:
-        """Make one from a configuration that came from several places.
+        """Make an instance from a configuration that was merged from several sources.
 
         Args:
-            configuration: The settings, and where each comes from.
-            is_client: Whether a client asks, and reads what we say.
+            configuration: The settings and their sources.
+            is_client: Whether a client makes the request, and reads the log.
 
         Raises:
             ConfigurationError: Syslog can't be reached.
@@ -78,15 +96,22 @@ class Certgrinderd:
         return made
 
     def _use(self, configuration: Configuration, *, is_client: bool) -> None:
-        settings = configuration.settings
-        self.conf: dict[str, Value] = settings.values()
-        self._origins = configuration.origins
+        self._conf = Conf(configuration)
+        self._expected: x509.CertificateSigningRequest | None = None
+        self._failure: CertgrinderdError | None = None
         self._is_client = is_client
-        log.configure(settings, client=is_client, syslog_level=configuration.syslog_level)
+        log.configure(
+            configuration.settings, client=is_client, syslog_level=configuration.syslog_level
+        )
+
+    @property
+    def conf(self) -> MutableMapping[str, Value]:
+        """The values of all options by their names."""
+        return self._conf
 
     @property
     def _settings(self) -> Settings:
-        return Settings.from_values(self.conf)
+        return self._conf.configuration.settings
 
     def _domainsets(self) -> Domainsets:
         return read_domainsets(self._settings)
@@ -95,56 +120,104 @@ class Certgrinderd:
 
     def get_certificate_command(self) -> None:
         """Read a CSR, and print the certificate chain for it."""
-        self._write(self._chain_for(self._read_csr(self._settings.csr_file)))
+        self._write_chain(self._chain_for(self._read_csr(self._settings.csr_file)))
 
     def _read_csr(self, path: str | None) -> x509.CertificateSigningRequest:
         data = self._read(path or None, label="csr-file", what=EXPECTED_CSR)
         return parse_csr(data, key_types=self._settings.allow_key_types)
 
     def _chain_for(self, csr: x509.CertificateSigningRequest) -> bytes:
-        from certgrinderd.issuance import attempts
-
         settings = self._settings
         requested = requested_names(csr)
         policy.require_permitted(requested, self._domainsets(), max_names=settings.max_names)
-        if passed_over := ignored(csr):
-            logger.info("CAs do not heed this part of the CSR: %s", ", ".join(passed_over))
+        if type(self).check_csr is not Certgrinderd.check_csr:
+            with _in_force(settings):
+                if not self.check_csr(csr):
+                    raise NotPermitted("check_csr() of a subclass refuses the request")
+        _log_ignored(csr)
         return attempts.obtain(csr, requested, settings)
 
     def process_csr(self, csrpath: str = "") -> None:
         """Read a CSR, check it, and print a certificate for it.
 
+        Calls self.parse_csr(), self.check_csr(), and self.get_certificate() with the path of a copy
+        of the CSR, which is removed afterwards.
+
         Args:
             csrpath: The path of the CSR; standard input if it is empty.
 
         Raises:
-            SystemExit: With status 1, when there is no certificate; the log says why.
+            SystemExit: With status 1, if there is no certificate; the log has the reason.
         """
+        settings = self._settings
+        self._failure = None
         try:
-            self._write(self._chain_for(self._read_csr(csrpath)))
+            data = self._read(csrpath or None, label="csr-file", what=EXPECTED_CSR)
+            with _in_force(settings):
+                # Without a character it would read standard input.
+                csr = self.parse_csr(data.decode("utf-8", "surrogateescape") or "\n")
+                if not self.check_csr(csr):
+                    raise SystemExit(1)
+            _log_ignored(csr)
+            with private_directory(settings.temp_dir) as folder:
+                path = str(folder / "csr.pem")
+                self._save_csr(csr, path)
+                self.get_certificate(path)
         except CertgrinderdError as error:
             self._exit(error)
+        if self._failure is not None:
+            raise SystemExit(1) from self._failure
 
     def get_certificate(self, csrpath: str) -> None:
         """Print a certificate for a CSR that was checked before: by DNS-01, else by HTTP-01.
 
-        If there is none, that is logged as an error, and the method returns.
+        With Certbot, this calls self.run_certbot() with self.get_certbot_command() for each
+        challenge. The built-in ACME client and acme-client-command call neither.
+
+        If there is no certificate, it logs an error and returns.
 
         Args:
             csrpath: The path of the CSR.
         """
-        from certgrinderd.issuance import attempts
-
         try:
             csr = self._read_csr(csrpath)
-            self._write(attempts.obtain(csr, requested_names(csr), self._settings))
+            if engines.chosen(self._settings).kind is engines.Kind.CERTBOT:
+                self._get_by_certbot(csr)
+            else:
+                self._write_chain(attempts.obtain(csr, requested_names(csr), self._settings))
         except CertgrinderdError as error:
+            self._failure = error
             logger.error("%s", error)  # noqa: TRY400 - for people, who get no traceback
+
+    def _get_by_certbot(self, csr: x509.CertificateSigningRequest) -> None:
+        settings = self._settings
+        requested = requested_names(csr)
+        self._expected = csr
+        try:
+            for challenge in attempts.possible_challenges(requested, settings):
+                with private_directory(settings.temp_dir) as folder:
+                    paths = certbot.Paths.in_folder(folder)
+                    self._save_csr(csr, paths.csr)
+                    command = self.get_certbot_command(
+                        challenge.value, paths.csr, paths.fullchain, paths.certificate, paths.chain
+                    )
+                    variables = environment(settings, challenge, os.environ)
+                    if self.run_certbot(command, variables, paths.fullchain):
+                        return
+        finally:
+            self._expected = None
+        raise IssuanceError(f"no certificate for {', '.join(map(str, requested.names))}")
+
+    def _save_csr(self, csr: x509.CertificateSigningRequest, path: str) -> None:
+        try:
+            self.save_csr(csr, path)
+        except OSError as error:
+            raise ConfigurationError(f"temp-dir: cannot write in it: {error.strerror}") from error
 
     def get_certbot_command(
         self, challengetype: str, csrpath: str, fullchainpath: str, certpath: str, chainpath: str
     ) -> list[str]:
-        """Put the Certbot command together.
+        """Return the Certbot command line.
 
         Args:
             challengetype: "dns" or "http".
@@ -155,30 +228,30 @@ class Certgrinderd:
 
         Raises:
             ConfigurationError: A hook can't be found.
-            ValueError: There is no such challenge.
+            ValueError: challengetype is something else.
         """
-        from certgrinderd.issuance import certbot
-        from certgrinderd.issuance.hooks import Challenge
-
         paths = certbot.Paths(csrpath, fullchainpath, certpath, chainpath)
         return certbot.certonly_command(self._settings, Challenge(challengetype), paths)
 
     def run_certbot(self, command: list[str], env: dict[str, str], fullchainpath: str) -> bool:
-        """Run Certbot when it is our turn, and print the chain that it wrote.
+        """Wait for other runs of Certbot, run it, and print the chain that it wrote.
 
         Args:
-            command: All words.
-            env: All of its environment.
-            fullchainpath: Where it writes the chain.
+            command: The command line.
+            env: Its whole environment.
+            fullchainpath: The file that it writes the chain to.
 
         Returns:
-            Whether it ended with status 0 and left a chain; otherwise the log says what is wrong.
+            Whether it exited with status 0 and wrote a chain, within get_certificate() one for its
+            CSR; if not, the log has the reason.
         """
-        from certgrinderd.issuance import certbot
-
         try:
             certbot.run(self._settings, command, env, note="run_certbot")
-            self._write(certbot.read_chain(fullchainpath))
+            chain = certbot.read_chain(fullchainpath)
+            csr = self._expected
+            if csr is not None:
+                chain = attempts.checked(chain, csr, requested_names(csr), way="Certbot")
+            self._write_chain(chain)
         except CertgrinderdError as error:
             logger.error("%s", error)  # noqa: TRY400 - for people, who get no traceback
             return False
@@ -192,7 +265,7 @@ class Certgrinderd:
 
         answer = fetch.ocsp_response(self._question(self._read_chain()))
         self._tell(answer.status, f"the OCSP response from {answer.source!r}")
-        self._write(answer.der)
+        write_answer(answer.der)
 
     def get_crl_command(self) -> None:
         """Read a certificate chain, and print the CRL that covers the leaf in DER."""
@@ -206,16 +279,16 @@ class Certgrinderd:
             f"the CRL from {answer.source!r}: the certificate with the serial number "
             f"{question.certificate.serial_number:x} {on_it}",
         )
-        self._write(answer.der)
+        write_answer(answer.der)
 
     def get_ocsp_response(self, certpath: str | None) -> OCSPResponse:
-        """Read a certificate chain, and return an OCSP response that was checked.
+        """Read a certificate chain, and return a verified OCSP response.
 
         Args:
             certpath: The path of the PEM file; standard input if it is None.
 
         Raises:
-            SystemExit: With status 1, when there is none; the log says why.
+            SystemExit: With status 1, if there is none; the log has the reason.
         """
         from certgrinderd.revocation import fetch, ocsp
 
@@ -226,12 +299,12 @@ class Certgrinderd:
             self._exit(error)
 
     def _question(self, chain: list[x509.Certificate]) -> Question:
-        """What to ask about a leaf, if this client may: it is no way to send us to any server.
+        """Return what to ask about the leaf, if this client may ask.
 
         Raises:
-            NotPermitted: A client asks about a certificate with others' names.
-            MalformedInput: The issuer is missing, or a client's certificate has other names than
-                those of hosts.
+            NotPermitted: The certificate has names that are not in the client's domainsets.
+            MalformedInput: The issuer is missing, or a client's certificate has names other than
+                host names.
         """
         from certgrinderd.revocation.fetch import Question
 
@@ -247,23 +320,17 @@ class Certgrinderd:
 
     def get_renewal_info_command(self) -> None:
         """Read a certificate chain, and print when the CA wants the leaf to be renewed."""
-        from certgrinderd.issuance import engines
+        write_answer(engines.renewal_info(self._settings, self._read_chain()[0]).encode())
 
-        self._write(engines.renewal_info(self._settings, self._read_chain()[0]).encode())
-
-    # What there is to see.
+    # Commands that show something.
 
     def show_acmeaccount_command(self) -> None:
-        """Print what the CA knows about our account."""
-        from certgrinderd.issuance import engines
-
+        """Print the CA's information about the ACME account."""
         with engines.opened(self._settings) as engine:
-            self._write(engine.describe_account().encode())
+            write_answer(engine.describe_account().encode())
 
     def show_configuration_command(self) -> None:
-        """Print the settings in force; to a client, those that concern it."""
-        from certgrinderd.issuance import attempts, engines
-
+        """Print the settings in force; for a client, those that concern it."""
         settings = self._settings
         if self._is_client:
             # With an ACME side of its own, that side alone knows its challenges.
@@ -275,11 +342,14 @@ class Certgrinderd:
             )
         else:
             engine = engines.chosen(settings).reason
-            text = show.for_admin(Configuration(settings, self._origins), engine=engine)
-        self._write(text.encode())
+            text = show.for_admin(self._conf.configuration, engine=engine)
+        write_answer(text.encode())
 
     def show_csr_command(self) -> None:
-        """Read a CSR, and print what is in it and whether this client may have it."""
+        """Read a CSR, and print its contents and whether this client may have the certificate.
+
+        Names that are not permitted are part of the output, not an error.
+        """
         csr = self._read_csr(self._settings.csr_file)
         text = describe.csr(csr)
         try:
@@ -292,10 +362,10 @@ class Certgrinderd:
             text += describe.refusal(error)
         except CertgrinderdError as error:
             text += f"This client may have it: no, {printable(str(error))}\n"
-        self._write(text.encode())
+        write_answer(text.encode())
 
     def show_certificate_command(self, *, check_revocation: bool = False) -> None:
-        """Read a certificate chain, and print what is in it.
+        """Read a certificate chain, and print its contents.
 
         Args:
             check_revocation: Whether to ask the CA if the leaf is revoked, and print its answers.
@@ -306,12 +376,12 @@ class Certgrinderd:
             from certgrinderd.revocation import fetch
 
             text += "\n" + describe.revocation(fetch.everything(self._question(chain)))
-        self._write(text.encode())
+        write_answer(text.encode())
 
     @staticmethod
     def ping_command() -> None:
         """Print "pong"."""
-        Certgrinderd._write(b"pong\n")
+        write_answer(b"pong\n")
 
     # CSRs, certificates and signatures.
 
@@ -323,11 +393,13 @@ class Certgrinderd:
             csrstring: The CSR in PEM; taken from standard input if it is empty.
 
         Raises:
-            SystemExit: With status 1, when it is none.
+            SystemExit: With status 1, if the input is invalid; the log has the reason.
         """
         try:
-            data = csrstring.encode() or read_request(None, Settings(), label="", what=EXPECTED_CSR)
-            return parse_csr(data)
+            settings = _IN_FORCE.get()
+            data = csrstring.encode("utf-8", "surrogateescape")
+            data = data or read_request(None, settings, label="", what=EXPECTED_CSR)
+            return parse_csr(data, key_types=settings.allow_key_types)
         except CertgrinderdError as error:
             Certgrinderd._exit(error)
 
@@ -335,12 +407,16 @@ class Certgrinderd:
     def check_csr(csr: x509.CertificateSigningRequest) -> bool:
         """Whether a CSR is well formed, and CERTGRINDERD_DOMAINSETS permits its names.
 
+        Within process_csr() the options domainsets and max-names count too.
+
         Args:
             csr: The CSR.
         """
         try:
-            domainsets = policy.parse_domainsets(os.environ.get(policy.DOMAINSETS_VARIABLE, ""))
-            policy.require_permitted(requested_names(csr), domainsets)
+            settings = _IN_FORCE.get()
+            policy.require_permitted(
+                requested_names(csr), read_domainsets(settings), max_names=settings.max_names
+            )
         except CertgrinderdError as error:
             logger.error("%s", error)  # noqa: TRY400 - for people, who get no traceback
             return False
@@ -348,7 +424,7 @@ class Certgrinderd:
 
     @staticmethod
     def save_csr(csr: x509.CertificateSigningRequest, path: str) -> None:
-        """Write a CSR in PEM to a file that only its owner can read, in place of what was there.
+        """Write a CSR in PEM to a file that only its owner can read; an existing file is replaced.
 
         Args:
             csr: The CSR.
@@ -365,7 +441,7 @@ class Certgrinderd:
             pem_chain_bytes: The whole text.
 
         Returns:
-            A PEM block for each certificate, in their order; none if there is none.
+            A PEM block for each certificate, in their order.
         """
         return certificates.split_pem(pem_chain_bytes)
 
@@ -377,7 +453,7 @@ class Certgrinderd:
             certificate_bytes: The certificate in PEM.
 
         Raises:
-            SystemExit: With status 1, when it is none.
+            SystemExit: With status 1, if the input is invalid; the log has the reason.
         """
         try:
             return certificates.parse_certificate(certificate_bytes)
@@ -395,7 +471,7 @@ class Certgrinderd:
             expected_length: How many certificates there must be; any number if it is None.
 
         Raises:
-            SystemExit: With status 1, when it is none, or one of another length.
+            SystemExit: With status 1, if the input is invalid or the chain has another length.
         """
         try:
             data = read_request(
@@ -417,7 +493,7 @@ class Certgrinderd:
         payload: bytes,
         hashalgo: hashes.HashAlgorithm,
     ) -> bool:
-        """Whether a signature on a payload is right.
+        """Whether the signature of a payload is valid.
 
         Args:
             pubkey: An RSA (PKCS #1 v1.5), elliptic curve, Ed25519 or Ed448 key.
@@ -437,7 +513,7 @@ class Certgrinderd:
             certpath: The path of the PEM file; standard input if it is None.
 
         Raises:
-            MalformedInput: It is none.
+            MalformedInput: The input is not a certificate chain.
         """
         data = self._read(certpath, label="certificate-file", what=certificates.EXPECTED)
         return certificates.parse_chain(data)
@@ -500,7 +576,7 @@ class Certgrinderd:
 
     @staticmethod
     def check_ocsp_response_timing(ocsp_response: OCSPResponse) -> bool:
-        """Whether all that a response says holds now.
+        """Whether a response is current: each of its answers is valid now.
 
         Args:
             ocsp_response: The response.
@@ -540,16 +616,28 @@ class Certgrinderd:
         return read_request(path, self._settings, label=label, what=what)
 
     @staticmethod
-    def _write(data: bytes) -> None:
-        """Write the result to standard output, whole."""
-        sys.stdout.flush()
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+    def _write_chain(chain: bytes) -> None:
+        write_answer(chain, label=certificates.label_of_chain(chain))
 
     @staticmethod
     def _exit(error: CertgrinderdError) -> NoReturn:
         logger.error("%s", error)
         raise SystemExit(1) from error
+
+
+@contextlib.contextmanager
+def _in_force(settings: Settings) -> Iterator[None]:
+    """Let parse_csr() and check_csr() go by these settings."""
+    token = _IN_FORCE.set(settings)
+    try:
+        yield
+    finally:
+        _IN_FORCE.reset(token)
+
+
+def _log_ignored(csr: x509.CertificateSigningRequest) -> None:
+    if found := ignored(csr):
+        logger.info("CAs do not heed this part of the CSR: %s", ", ".join(found))
 
 
 def _passes(check: Callable[[], object]) -> bool:

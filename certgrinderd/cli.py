@@ -1,36 +1,44 @@
-"""From argv to an exit status: who asks, for what, with which settings, and how it ends."""
+"""The entry point: from argv to an exit status."""
 
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
+import signal
 import sys
+import traceback
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from certgrinderd import __version__
 from certgrinderd.commandline import boundary, parser
+from certgrinderd.commandline.settings import configuration_for_admin, configuration_for_client
 from certgrinderd.errors import (
     CertgrinderdError,
     Interrupted,
+    OutputFailed,
     RequestRefused,
     UsageError,
     WordRefused,
 )
+from certgrinderd.settings.sources import Configuration
+from certgrinderd.settings.table import Settings
+from certgrinderd.system import log, output
+from certgrinderd.system.session import client_of
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from certgrinderd.settings.sources import Configuration
+# The class, with X.509, and the rooms of an admin's commands are loaded by the commands that need
+# them.
 
 
 @dataclass(frozen=True)
 class _Request:
-    """What a command line amounts to.
+    """A command line, read.
 
     Attributes:
-        parsed: The command, with the options of the one who gave it.
-        admin: The admin's options in a forced command; None when there is no client.
+        parsed: The command, with the options of whoever gave it.
+        admin: The admin's options in a forced command; None if there is no client.
     """
 
     parsed: parser.Parsed
@@ -58,15 +66,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         _run(_read(words))
     except CertgrinderdError as error:
         _log_end(words, "ERROR", str(error), refused=isinstance(error, RequestRefused))
+        if isinstance(error, OutputFailed):
+            output.give_up()
         return error.exit_code
     except Interrupted as error:
         _log_end(words, "ERROR", str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        return 128 + 2  # SIGINT, before there is something to clean up: see _end_on_signals
+        return 128 + 2  # SIGINT before _end_on_signals(): nothing to clean up
     except BrokenPipeError:
-        # Nobody reads our answer. Python would complain once more when it closes the stream.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        output.give_up()
         return 128 + 13  # SIGPIPE
     except Exception as error:  # noqa: BLE001 - nobody is shown a traceback
         _log_unforeseen(words, error)
@@ -75,8 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _end_on_signals() -> None:
-    """From here on a signal ends us with what is begun taken away again; before, nothing is."""
-    import signal
+    """Let signals raise Interrupted from now on, so that what has been started is cleaned up."""
 
     def end(number: int, _frame: object) -> None:
         raise Interrupted(f"ended by {signal.Signals(number).name}", number)
@@ -93,7 +101,7 @@ def _read(words: boundary.Words) -> _Request:
     try:
         admin = parser.parse_admin_options(words.admin)
     except UsageError as error:
-        # A command of its own, or half of what the client said: not a form that we know.
+        # A command of its own, or only a part of the client's words.
         raise WordRefused(
             "the forced command and the client's words do not fit together: it must end with its "
             "own options, or with $SSH_ORIGINAL_COMMAND"
@@ -112,30 +120,33 @@ def _read_client(words: Sequence[str]) -> parser.Parsed:
 def _run(request: _Request) -> None:
     command = request.parsed.command
     if command == ("ping",):
-        print("pong", flush=True)  # noqa: T201 - the answer
+        _write("pong\n")
     elif command == ("version",):
-        print(_version(request), end="", flush=True)  # noqa: T201 - the answer
+        _write(_version(request))
     elif command == ("help",):
-        print(_help(request), end="", flush=True)  # noqa: T201 - the answer
+        _write(_help(request))
     elif command in (("cache",), ("show", "licenses")):
         _end_on_signals()
-        print(_about_one_file(request.parsed), end="", flush=True)  # noqa: T201 - the answer
+        _write(_about_one_file(request.parsed))
     elif command in (("install",), ("uninstall",)):
         _end_on_signals()
         _run_installation(request.parsed)
     elif not command:
         raise (WordRefused if request.is_client else UsageError)(
-            "there is no command, such as get certificate (--help shows them all)"
+            "no command given, such as get certificate (--help lists them)"
         )
     else:
         _end_on_signals()
         _run_configured(request)
 
 
-def _help(request: _Request) -> str:
-    from certgrinderd.commandline import usage
+def _write(text: str) -> None:
+    # Paths are shown as they are, whatever bytes they are made of.
+    output.write_answer(text.encode("utf-8", "surrogateescape"))
 
-    return usage.help_text(request.parsed.arguments.get("place", ()), client=request.is_client)
+
+def _help(request: _Request) -> str:
+    return parser.help_text(request.parsed.arguments.get("place", ()), client=request.is_client)
 
 
 def _version(request: _Request) -> str:
@@ -147,8 +158,6 @@ def _version(request: _Request) -> str:
 
 
 def _about_one_file(parsed: parser.Parsed) -> str:
-    from pathlib import Path
-
     from certgrinderd.onefile import about, cache, identity
 
     folder = identity.require_unpacked()
@@ -173,27 +182,24 @@ def _run_installation(parsed: parser.Parsed) -> None:
             yes=given["yes"], with_sshd=with_sshd, with_sudo=with_sudo, rule=_installed_rule
         )
     for line in lines:
-        print(line, flush=True)  # noqa: T201 - the answer
+        _write(f"{line}\n")
 
 
 def _installed_rule() -> str:
-    """The rule for sudo that the installed program needs, wherever this one was started from."""
-    from certgrinderd.commandline.settings import configuration_for_admin
+    """The sudo rule for the installed program, wherever this one was started from."""
     from certgrinderd.setup import commands as setup
     from certgrinderd.setup.install import layout
 
-    sys.argv[0] = layout.PROGRAM  # where hooks are looked for
+    sys.argv[0] = layout.PROGRAM  # hooks are looked for next to it
     settings = configuration_for_admin({"config-file": layout.CONFIGURATION}).settings
     return setup.show_sudoers(settings, {"user": layout.USER})
 
 
 def _run_configured(request: _Request) -> None:
-    import logging
-
     from certgrinderd.certgrinderd import Certgrinderd
     from certgrinderd.setup import commands as setup
 
-    logging.captureWarnings(True)  # noqa: FBT003 - its only argument; to stderr they go unformatted
+    logging.captureWarnings(True)  # noqa: FBT003 - its only argument
     configuration = _configuration(request)
     command = request.parsed.command
     is_client = request.is_client or command == ("acme-client",)
@@ -207,9 +213,7 @@ def _run_configured(request: _Request) -> None:
         _run_acme_side(configuration, **request.parsed.arguments)
         return
     if command in setup.COMMANDS:
-        text = setup.COMMANDS[command](configuration.settings, request.parsed.arguments)
-        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
-        sys.stdout.buffer.flush()
+        _write(setup.COMMANDS[command](configuration.settings, request.parsed.arguments))
         return
     commands: dict[tuple[str, ...], Callable[..., None]] = {
         ("get", "certificate"): Certgrinderd.get_certificate_command,
@@ -225,20 +229,11 @@ def _run_configured(request: _Request) -> None:
 
 
 def _log_request(command: tuple[str, ...]) -> None:
-    import logging
-
-    from certgrinderd.system.session import client_of
-
     logger = logging.getLogger("certgrinderd")
     logger.info("%s asks: %s", client_of(os.environ), " ".join(command))
 
 
 def _configuration(request: _Request) -> Configuration:
-    from certgrinderd.commandline.settings import (
-        configuration_for_admin,
-        configuration_for_client,
-    )
-
     given = request.parsed.values
     if request.parsed.command == ("acme-client",):
         from certgrinderd import acme_side
@@ -248,7 +243,7 @@ def _configuration(request: _Request) -> Configuration:
     if request.admin is None:
         return configuration_for_admin(given)
     admins = configuration_for_admin(request.admin.values)
-    # A client that could choose this too would decide what the server keeps about it.
+    # A client must not choose what the server's syslog keeps about it.
     return dataclasses.replace(
         configuration_for_client(admins, given), syslog_level=admins.settings.log_level
     )
@@ -264,42 +259,31 @@ def _run_certbot(configuration: Configuration, words: Sequence[str]) -> None:
 
 def _run_acme_side(configuration: Configuration, *, show_account: bool) -> None:
     from certgrinderd import acme_side
+    from certgrinderd.pki.certificates import label_of_chain
 
     acme_side.clean_environment(os.environ)
     if show_account:
-        answer = acme_side.describe_account(configuration.settings).encode()
-    else:
-        answer = acme_side.chain_for_request(configuration.settings, sys.stdin.fileno())
-    sys.stdout.buffer.write(answer)
-    sys.stdout.buffer.flush()
+        _write(acme_side.describe_account(configuration.settings))
+        return
+    chain = acme_side.chain_for_request(configuration.settings)
+    output.write_answer(chain, label=label_of_chain(chain))
 
 
 def _log_end(words: boundary.Words, level: str, message: str, *, refused: bool = False) -> None:
-    """Log how a run ended, which may have been before its settings were known."""
-    import logging
-    import signal
-
-    from certgrinderd.system import log
-
-    # What there was to take away is gone, and who reads this line is waited for only so long.
+    """Log how a run ended, even if its settings were not known yet."""
+    # Cleanup is done; a second signal must not cut the last line off.
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
 
     if not log.is_configured():
         _configure_log(words)
     if refused and words.client is not None:
-        from certgrinderd.system.session import client_of
-
         message = f"{message} ({client_of(os.environ)})"
     logging.getLogger("certgrinderd").log(logging.getLevelName(level), "%s", message)
 
 
 def _configure_log(words: boundary.Words) -> None:
-    """Log as the admin's settings say, so that refusals get to syslog; else to standard error."""
-    from certgrinderd.commandline.settings import configuration_for_admin
-    from certgrinderd.settings.table import Settings
-    from certgrinderd.system import log
-
+    """Configure logging by the admin's settings if they can be read: syslog gets refusals too."""
     is_client = words.client is not None
     try:
         parse = parser.parse_admin_options if is_client else parser.parse_admin
@@ -310,13 +294,7 @@ def _configure_log(words: boundary.Words) -> None:
 
 
 def _log_unforeseen(words: boundary.Words, error: Exception) -> None:
-    import traceback
-
-    from certgrinderd.system.log import FOR_ADMIN
-
     name = type(error).__name__
     _log_end(words, "CRITICAL", f"unforeseen {name}: {error} (please report this)")
-    import logging
-
     for line in "".join(traceback.format_exception(error)).splitlines():
-        logging.getLogger("certgrinderd").debug("%s", line, extra=FOR_ADMIN)
+        logging.getLogger("certgrinderd").debug("%s", line, extra=log.FOR_ADMIN)

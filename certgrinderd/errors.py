@@ -1,43 +1,40 @@
-"""Everything that can go wrong, and the exit status that it ends in.
+"""The errors, and the exit status of each.
 
-The message of each error is one line for the person who reads the log: the thing, what was expected
-and what was found.
+An error's message is one line for the reader of the log: what is wrong, what was expected and what
+was found.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from typing import ClassVar
+from typing import ClassVar
 
 
 class CertgrinderdError(Exception):
-    """Anything that certgrinderd foresees; each type has its exit status."""
+    """An error that certgrinderd expects; each type has its exit status."""
 
     exit_code: ClassVar[int] = 1
 
 
 class UsageError(CertgrinderdError):
-    """The command line does not say what to do; whoever typed it can mend it."""
+    """The command line is wrong; whoever typed it can correct it."""
 
     exit_code = 2
 
 
 class ConfigurationError(CertgrinderdError):
-    """A setting, or what it points at, can't work; the admin can mend it."""
+    """A setting is invalid, or what it points at can't be used; the admin can correct it."""
 
     exit_code = 2
 
 
 class RequestRefused(CertgrinderdError):
-    """The request itself is refused: asking again will not help."""
+    """The request is refused: asking again will not help."""
 
     exit_code = 3
 
 
 class MalformedInput(RequestRefused):
-    """What came in is not what it should be: no CSR, a weak key, a name that is none."""
+    """The input is invalid: not a CSR, a weak key, a malformed name."""
 
 
 class NotPermitted(RequestRefused):
@@ -57,11 +54,11 @@ class NotPermitted(RequestRefused):
 
 
 class WordRefused(RequestRefused):
-    """A client's command line holds something that clients may not say."""
+    """A client's command line has a word that clients may not use."""
 
 
 class IssuanceError(CertgrinderdError):
-    """There is no certificate: the CA, a challenge or a program on the way failed."""
+    """No certificate was issued: the CA, a challenge, a hook or Certbot failed."""
 
     exit_code = 4
 
@@ -71,7 +68,7 @@ class HookFailed(IssuanceError):
 
 
 class AcmeError(IssuanceError):
-    """The CA says no (RFC 8555 section 6.7), or something that makes no sense.
+    """The CA refuses (RFC 8555 section 6.7), or its answer is invalid.
 
     Attributes:
         kind: The type of the problem, without the prefix of those that RFC 8555 defines:
@@ -84,49 +81,53 @@ class AcmeError(IssuanceError):
 
 
 class UnexpectedChain(IssuanceError):
-    """What the CA sent is not a certificate for this request."""
+    """The CA sent something other than a certificate for this request."""
 
 
 class RevocationError(CertgrinderdError):
-    """There is no revocation status: the certificate, its CA or a responder lacks something."""
+    """No revocation status: the certificate or its CA has none, or a responder failed."""
 
     exit_code = 4
 
 
 class ResponseInvalid(RevocationError):
-    """An OCSP response or CRL is not what it should be, or its signature is not to be trusted."""
+    """An OCSP response or CRL is malformed, or its signature is not trusted."""
 
 
 class ResponseNotCurrent(RevocationError):
-    """An OCSP response or CRL is for another time than now."""
+    """An OCSP response or CRL is not valid at this time."""
 
 
 class AddressRefused(RevocationError):
-    """A URL leads to where we make no requests for clients."""
+    """A URL points to an address that clients may not make us ask."""
 
 
 class Temporary(CertgrinderdError):
-    """Nobody has to mend anything: try again later."""
+    """A temporary failure; try again later."""
 
     exit_code = 5
 
 
 class LockTimeout(Temporary):
-    """Others were at it for longer than `lock-timeout`."""
+    """Other runs held the lock for longer than `lock-timeout`."""
 
 
 class Unreachable(Temporary):
-    """A server did not answer, or said that it can't just now."""
+    """A server did not answer, or is temporarily unavailable."""
+
+
+class OutputFailed(Temporary):
+    """Standard output could not be written: it is closed, or the disk behind it is full."""
 
 
 class RateLimited(Unreachable):
-    """A server said that we asked too often."""
+    """A server reported a rate limit."""
 
 
 class Interrupted(BaseException):
-    """A signal asked us to end, or the client hung up.
+    """A signal ended the run, or the client hung up.
 
-    Not an Exception, so that nothing on the way out takes it for an error to recover from.
+    Not an Exception, so that no handler recovers from it.
 
     Attributes:
         exit_code: 128 plus the number of the signal.

@@ -1,34 +1,31 @@
-"""Who said this word of the command line: the admin or the client?
+"""Separate the admin's words of a command line from the client's.
 
-sshd runs the admin's forced command with what the client typed in SSH_ORIGINAL_COMMAND; a forced
+sshd runs the admin's forced command with the client's words in SSH_ORIGINAL_COMMAND; a forced
 command that ends with $SSH_ORIGINAL_COMMAND puts both into one command line (sshd(8),
 AUTHORIZED_KEYS FILE FORMAT). A client that could add any option would own the server.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from certgrinderd.errors import WordRefused
 from certgrinderd.settings.table import OPTIONS, Option
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-# Nothing that a shell expands, quotes or splits at, and nothing that a terminal obeys: the words
-# that arrive are the words that were sent, whatever shell was in between.
+# No character that a shell expands, quotes or splits at, or that a terminal interprets: the words
+# arrive as they were sent, whatever shell was in between.
 _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:=+@%,-")
 LONGEST_COMMAND = 4096
 
 
 @dataclass(frozen=True)
 class Words:
-    """A command line by who said it.
+    """The words of a command line.
 
     Attributes:
         admin: The admin's words.
-        client: The client's words; None when there is no client, and all words are the admin's.
+        client: The client's words; None if there is no client.
     """
 
     admin: tuple[str, ...]
@@ -36,16 +33,16 @@ class Words:
 
 
 def separate(argv: Sequence[str], original_command: str | None) -> Words:
-    """Tell the admin's words from the client's.
+    """Separate the admin's words from the client's.
 
     Args:
         argv: The words after the program's name.
         original_command: SSH_ORIGINAL_COMMAND, or None if it is not in the environment.
 
     Returns:
-        When argv ends with exactly the client's words, the words before them are the admin's.
-        Otherwise all of argv is; the caller must refuse a command among the admin's words then.
-        What the client's words are made of is not looked at; see require_plain.
+        If argv ends with exactly the client's words, the words before them are the admin's.
+        Otherwise all of argv is the admin's, and the caller must refuse a command in it. The
+        characters of the client's words are not checked; see require_plain.
     """
     if original_command is None:
         return Words(tuple(argv), None)
@@ -59,10 +56,10 @@ def separate(argv: Sequence[str], original_command: str | None) -> Words:
 
 
 def require_plain(words: Sequence[str]) -> None:
-    """Require that no shell can have changed a client's words, and that there are not too many.
+    """Require that no shell can have changed a client's words, and bound their length.
 
     Raises:
-        WordRefused: A word has a character that is not plain, or all together are too long.
+        WordRefused: A word has a character that is not plain, or the words are too long.
     """
     if sum(map(len, words)) > LONGEST_COMMAND:
         raise WordRefused(f"the command is longer than {LONGEST_COMMAND} characters")
@@ -74,14 +71,13 @@ def require_plain(words: Sequence[str]) -> None:
 
 
 def require_client_options(words: Sequence[str]) -> None:
-    """Require that a client names no option that is the admin's.
+    """Require that a client's words include no option of the admin's.
 
-    The parser for clients knows only their options, so this is for the message alone: among words
-    that it has refused, it tells a forbidden option from one that doesn't exist. It does not know
-    which words are values.
+    This is for the message only: the clients' parser knows no such option and has refused the words
+    already. It tells a forbidden option from an unknown one; a value may look like one.
 
     Raises:
-        WordRefused: It does.
+        WordRefused: There is one.
     """
     closed = {
         flag: option

@@ -1,27 +1,27 @@
-"""Command lines in, a command and its options out: admins' and clients' by the same rules.
+"""Read command lines, and print their help, with argparse and from the tables.
 
-The words are read from left to right, options first, then a command, then what is the command's
-own. As with getopt_long(3) an option's value is the next word, whatever it begins with, or joined
-to it, single letters may be joined, and `--` ends the options; names can't be abbreviated.
+A command line has options, then a command, then that command's own arguments. Clients have a parser
+of their own, which knows only the options and commands that are open to them.
 """
 
 from __future__ import annotations
 
+import argparse
+import difflib
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any, NoReturn
 
-from certgrinderd.commandline.commands import COMMANDS, SUPPRESS, Argument, Command
+from certgrinderd.commandline.commands import COMMANDS, GROUPS, Argument, Command
 from certgrinderd.errors import ConfigurationError, UsageError, WordRefused
-from certgrinderd.settings.table import OPTIONS
+from certgrinderd.settings.kinds import Value
+from certgrinderd.settings.table import OPTIONS, Option
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from typing import Any, NoReturn
-
-    from certgrinderd.settings.kinds import Value
-    from certgrinderd.settings.table import Option
-
-_HELP = Argument(("-h", "--help"), {"action": "store_true"})
+DESCRIPTION = (
+    "Gets certificates from an ACME CA for clients that come in over SSH. "
+    "See certgrinderd(8) for more."
+)
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Parsed:
     """A command line, read.
 
     Attributes:
-        command: The words of the command; empty when there is none.
-        values: The options that it holds.
+        command: The words of the command; empty if there is none.
+        values: The options of the table.
         rest: The words of a command that takes words.
-        arguments: What stood after the command, by argparse's names. For a --help, `place` has the
-            words of the command that it stood behind.
+        arguments: The command's own options and operands, by argparse's names. With --help the
+            command is help, and `place` has the words of the command that help is wanted for.
     """
 
     command: tuple[str, ...]
@@ -43,54 +43,187 @@ class Parsed:
 
 
 def parse_admin(words: Sequence[str]) -> Parsed:
-    """Read a command line that is the admin's from end to end.
+    """Read a command line of an admin.
 
     Raises:
-        UsageError: It does not say what to do.
-        ConfigurationError: The value of an option is none.
+        UsageError: An unknown option or command, a missing or a surplus word.
+        ConfigurationError: An option's value is invalid.
     """
-    return _parse(_Line(words, UsageError), client=False)
+    return _parse(words, client=False)
 
 
 def parse_admin_options(words: Sequence[str]) -> Parsed:
-    """Read the admin's part of a forced command: options alone.
+    """Read the admin's part of a forced command, which has options only.
 
     Raises:
-        UsageError: There is something else.
-        ConfigurationError: The value of an option is none.
+        UsageError: An unknown option, a missing value, or a command.
+        ConfigurationError: An option's value is invalid.
     """
-    line = _Line(words, UsageError)
-    found = line.take_options(_TABLE.values(), None)
-    left = line.take_all()
-    if left:
-        line.fail(f"a forced command holds options alone, not {' '.join(left)!r}")
-    return Parsed((), _values(found))
+    return Parsed((), _values(vars(_options_parser().parse_args(words))))
 
 
 def parse_client(words: Sequence[str]) -> Parsed:
-    """Read a client's command line: its options and its commands, and nothing else.
+    """Read a client's command line.
 
     Raises:
-        WordRefused: There is something else, or the value of an option is none.
+        WordRefused: It has something other than the options and commands that are open to clients,
+            or an option's value is invalid.
     """
     try:
-        return _parse(_Line(words, WordRefused), client=True)
+        return _parse(words, client=True)
     except ConfigurationError as error:
         raise WordRefused(str(error)) from error
 
 
-def known_options(*, client: bool) -> list[Argument]:
-    """Return what may stand before the command, for admins or for clients."""
-    text = "With --version: print the commit and the versions of all that is inside, too."
-    known = [_TABLE[name] for name in OPTIONS if OPTIONS[name].client_may_set or not client]
-    known.append(Argument(("--version",), {"action": "store_true", "help": "Print the version."}))
-    if not client:
-        known.append(Argument(("--verbose",), {"action": "store_true", "help": text}))
-    return known
+def help_text(words: Sequence[str] = (), *, client: bool = False) -> str:
+    """Return the help for a command, a group of commands, or everything.
+
+    Args:
+        words: The command, or the first word of a group; none for everything.
+        client: Whether to list only what is open to clients.
+    """
+    return _parsers(client=client, words=None)[tuple(words)].format_help()
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argparse parser that raises errors as ours: it neither prints, exits nor guesses."""
+
+    def __init__(
+        self,
+        prog: str = "certgrinderd",
+        description: str = "",
+        commands: Sequence[Command] = (),
+        failure: type[UsageError | WordRefused] = UsageError,
+    ) -> None:
+        super().__init__(prog=prog, description=description, allow_abbrev=False, add_help=False)
+        self.color = False  # Python 3.14 would colour the help
+        self._place = tuple(prog.split()[1:])  # the words of the command so far
+        self.set_defaults(place=self._place)
+        self._commands = commands
+        self._failure = failure
+        depth = len(self._place)
+        there = [each.words for each in commands if each.words[:depth] == self._place]
+        self._names = dict.fromkeys(words[depth] for words in there if len(words) > depth)
+        self._known: dict[str, Argument] = {}
+        self._following: argparse._SubParsersAction[_Parser] | None = None
+        self._takes_words = False
+
+    def add(self, argument: Argument) -> None:
+        """Accept an option or operand."""
+        self.add_argument(*argument.names, **_with_plain_percent(argument.parameters))
+        self._known |= {flag: argument for flag in argument.names if flag.startswith("-")}
+
+    def add_words(self) -> None:
+        """Accept any words, also those that look like options."""
+        self._takes_words = True
+        self.add_argument("rest", nargs="*", metavar="WORD")
+
+    def add_command(self, name: str, text: str) -> _Parser:
+        """Accept a command or a group of commands, and return the parser for what follows it."""
+        if self._following is None:
+            self._following = self.add_subparsers(title="commands", metavar="COMMAND")
+        made: _Parser = self._following.add_parser(
+            name,
+            prog=f"{self.prog} {name}",
+            description=text,
+            commands=self._commands,
+            failure=self._failure,
+            **_with_plain_percent({"help": text}),
+        )
+        return made
+
+    # argparse calls this of each parser for the words that are left for it.
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:  # noqa: ANN401 - as argparse has it
+        found, left = super().parse_known_args(self._prepared(args), namespace)
+        if left:
+            self.error(f"unexpected argument {' '.join(left)!r}")
+        if self._place and self._names and found.place == self._place and "help" not in found:
+            self.error(f"{self._place[-1]} needs one more word: {', '.join(self._names)}")
+        return found, []
+
+    def error(self, message: str) -> NoReturn:
+        """Raise an error that says where to find help."""
+        raise self._failure(f"{message} ({self.prog} --help shows what is possible)")
+
+    def _prepared(self, words: Sequence[str]) -> list[str]:
+        """Rewrite options so that argparse can't misread them: each as one word, `--name=value`.
+
+        argparse rejects a separate value that begins with "-", as one in 64 of the identifiers for
+        --replaces does, and Python's versions differ about joined letters (-dl INFO) and "--".
+        """
+        if self._takes_words:
+            return ["--", *words]
+        left = list(words)
+        ready: list[str] = []
+        while left and left[0] != "--":
+            if left[0].startswith("-") and left[0] != "-":
+                ready += self._option(left)
+            elif self._names:
+                break
+            else:
+                ready.append(left.pop(0))
+        if left[:1] == ["--"] and (self._names or len(left) == 1):
+            del left[0]
+        if self._names and left and left[0] not in self._names:
+            whole = " ".join((*self._place, left[0]))
+            self.error(f"unknown command {whole!r}{_hint(left[0], self._names)}")
+        return [*ready, *left]
+
+    def _option(self, left: list[str]) -> Iterator[str]:
+        """Take an option and its value from the front of the words."""
+        word = left.pop(0)
+        is_long = word.startswith("--")
+        name = word.partition("=")[0] if is_long else word[:2]
+        joint = word[len(name) :]
+        argument = self._known.get(name)
+        if argument is None:
+            self._fail_unknown(name)
+        if argument.is_switch and joint:
+            if is_long:
+                self.error(f"{name} takes no value")
+            left.insert(0, f"-{joint}")  # -ds is -d -s
+        elif argument.needs_value and not joint:
+            joint = f"={left.pop(0) if left else '--'}"
+        if joint == "=--":  # argparse before Python 3.13 drops such a value
+            self.error(f"{name} needs a value")
+        value = "" if argument.is_switch or not joint else f"={joint.removeprefix('=')}"
+        yield f"{argument.names[-1]}{value}"
+
+    def _fail_unknown(self, name: str) -> NoReturn:
+        if self._place and any(name in option.flags for option in OPTIONS.values()):
+            self.error(f"{name} must come before the command")
+        self.error(f"unrecognized option {name}{_hint(name, self._known)}")
+
+
+def _with_plain_percent(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {**parameters, "help": parameters["help"].replace("%", "%%")}
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f": did you mean {near[0]}?" if near else ""
+
+
+_HELP = Argument(
+    ("-h", "--help"),
+    {"action": "store_true", "default": argparse.SUPPRESS, "help": "Show this help."},
+)
+_VERSION = Argument(
+    ("--version",),
+    {"action": "store_true", "default": argparse.SUPPRESS, "help": "Print the version."},
+)
+_VERBOSE = Argument(
+    ("--verbose",),
+    {
+        "action": "store_true",
+        "default": argparse.SUPPRESS,
+        "help": "With --version: print the commit and the versions of all that is inside, too.",
+    },
+)
 
 
 def _from_table(option: Option) -> Argument:
-    parameters: dict[str, Any] = {"default": SUPPRESS, "help": option.help}
+    parameters: dict[str, Any] = {"default": argparse.SUPPRESS, "help": option.help}
     if option.is_switch:
         parameters["action"] = "store_true"
     else:
@@ -99,161 +232,72 @@ def _from_table(option: Option) -> Argument:
     return Argument(option.flags, parameters)
 
 
-_TABLE = {name: _from_table(option) for name, option in OPTIONS.items()}
+@functools.cache
+def _options_parser() -> _Parser:
+    made = _Parser()
+    for option in OPTIONS.values():
+        made.add(_from_table(option))
+    return made
 
 
-class _HelpWanted(Exception):
-    """There is a --help; what comes after it does not count."""
+def _parsers(*, client: bool, words: Sequence[str] | None) -> Mapping[tuple[str, ...], _Parser]:
+    """Make the parser for a command line, and those for the groups and commands in it.
 
+    Args:
+        client: Whether the line is a client's.
+        words: The line. Commands that it can't contain get no parser, which saves a few
+            milliseconds; None makes all.
 
-class _Line:
-    """A command line that is taken apart from its front.
-
-    Attributes:
-        place: The words of the command so far.
+    Returns:
+        The parsers by the words that lead to them; () leads to that of the whole line.
     """
-
-    def __init__(self, words: Sequence[str], failure: type[UsageError | WordRefused]) -> None:
-        self._left = list(words)
-        self._failure = failure
-        self.place: tuple[str, ...] = ()
-
-    def fail(self, message: str) -> NoReturn:
-        """Raise what is wrong, with where help is to be found."""
-        place = " ".join(("certgrinderd", *self.place))
-        raise self._failure(f"{message} ({place} --help shows what is possible)")
-
-    def take_all(self) -> tuple[str, ...]:
-        """Take what is left, whatever it is."""
-        words, self._left = tuple(self._left), []
-        return words
-
-    def take_options(self, known: Iterable[Argument], others: list[str] | None) -> dict[str, Any]:
-        """Take options from the front.
-
-        Args:
-            known: What may stand there.
-            others: What takes up all words that are no options; if None, the first one is the end.
-
-        Returns:
-            What the options say, by argparse's names.
-        """
-        flags = {flag: each for each in known for flag in each.names if flag.startswith("-")}
-        found: dict[str, Any] = {}
-        while self._left:
-            word = self._left[0]
-            if word == "--":
-                del self._left[0]
-                if others is not None:
-                    others += self.take_all()
-                break
-            if _is_option(word):
-                self._take_option(flags, found)
-            elif others is None:
-                break
-            else:
-                others.append(self._left.pop(0))
-        return found
-
-    def _take_option(self, flags: Mapping[str, Argument], found: dict[str, Any]) -> None:
-        word = self._left.pop(0)
-        is_long = word.startswith("--")
-        name, joint = word[:2], word[2:]
-        if is_long:
-            name = word.partition("=")[0]
-            joint = word.removeprefix(name)
-        argument = flags.get(name)
-        if argument is None:
-            self._fail_unknown(name, flags)
-        if argument is _HELP:
-            raise _HelpWanted
-        if argument.is_switch:
-            if joint and is_long:
-                self.fail(f"{name} takes no value")
-            if joint:  # the next letter
-                self._left.insert(0, f"-{joint}")
-            found[argument.key] = True
-        elif joint:
-            found[argument.key] = joint.removeprefix("=")
-        elif argument.may_lack_value and (not self._left or _is_option(self._left[0])):
-            found[argument.key] = argument.parameters["const"]
-        elif self._left:
-            found[argument.key] = self._left.pop(0)
-        else:
-            self.fail(f"{name} needs a value")
-
-    def _fail_unknown(self, name: str, flags: Mapping[str, Argument]) -> NoReturn:
-        if self.place and any(name in option.flags for option in OPTIONS.values()):
-            self.fail(f"{name} must stand before the command")
-        self.fail(f"there is no option {name}{_hint(name, flags)}")
-
-    def take_command(self, commands: Sequence[Command]) -> Command | None:
-        """Take the words of a command; None if there are no words."""
-        while self._left or self.place:
-            depth = len(self.place)
-            there = [each.words for each in commands if each.words[:depth] == self.place]
-            names = dict.fromkeys(words[depth] for words in there)
-            if not self._left:
-                self.fail(f"{' '.join(self.place)} needs one more word: {', '.join(names)}")
-            name = self._left.pop(0)
-            if name not in names:
-                whole = " ".join((*self.place, name))
-                self.fail(f"there is no command {whole!r}{_hint(name, names)}")
-            self.place = (*self.place, name)
-            for command in commands:
-                if command.words == self.place:
-                    return command
-            self.take_options([_HELP], None)
-        return None
+    commands = [each for each in COMMANDS if each.client_may_run or not client]
+    failure = WordRefused if client else UsageError
+    top = _Parser(description=DESCRIPTION, commands=commands, failure=failure)
+    top.add(_HELP)
+    for option in OPTIONS.values():
+        if option.client_may_set or not client:
+            top.add(_from_table(option))
+    for argument in [_VERSION] if client else [_VERSION, _VERBOSE]:
+        top.add(argument)
+    made: dict[tuple[str, ...], _Parser] = {(): top}
+    for command in commands:
+        for depth in range(1, len(command.words) + 1):
+            place = command.words[:depth]
+            if place not in made and (words is None or set(place) <= set(words)):
+                made[place] = _add(made[place[:-1]], place, command)
+    return made
 
 
-def _is_option(word: str) -> bool:
-    return word.startswith("-") and word != "-"
+def _add(parent: _Parser, place: tuple[str, ...], command: Command) -> _Parser:
+    """Make the parser for a command, or for the group that it is in."""
+    if place != command.words:
+        group = parent.add_command(place[-1], GROUPS[place[-1]])
+        group.add(_HELP)
+        return group
+    made = parent.add_command(place[-1], command.help)
+    if command.takes_words:
+        made.add_words()
+        return made
+    for argument in (_HELP, *command.arguments):
+        made.add(argument)
+    return made
 
 
-def _hint(name: str, known: Iterable[str]) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f": did you mean {near[0]}?" if near else ""
-
-
-def _parse(line: _Line, *, client: bool) -> Parsed:
-    try:
-        found = line.take_options([*known_options(client=client), _HELP], None)
-        commands = [each for each in COMMANDS if each.client_may_run or not client]
-        command = line.take_command(commands)
-        rest: tuple[str, ...] = ()
-        if command is not None and command.takes_words:
-            rest = line.take_all()
-        elif command is not None:
-            found |= _take_arguments(line, command)
-    except _HelpWanted:
-        return Parsed(("help",), {}, (), {"place": line.place})
-    words = command.words if command is not None else ()
+def _parse(words: Sequence[str], *, client: bool) -> Parsed:
+    top = _parsers(client=client, words=words)[()]
+    found = vars(top.parse_args(list(words)))
+    command = found.pop("place")
+    if found.pop("help", False):
+        return Parsed(("help",), {}, (), {"place": command})
     if found.pop("version", False):
-        words = ("version",)
+        command = ("version",)
     elif found.pop("verbose", False):
-        line.fail("--verbose goes with --version")
+        top.error("--verbose goes with --version")
+    rest = tuple(found.pop("rest", ()))
     values = _values(found)
     own = {key: value for key, value in found.items() if _name(key) not in values}
-    return Parsed(words, values, rest, own)
-
-
-def _take_arguments(line: _Line, command: Command) -> dict[str, Any]:
-    """Take what belongs to a command: its options and operands, in any order."""
-    words: list[str] = []
-    found = line.take_options([*command.arguments, _HELP], words)
-    for argument in command.arguments:
-        if argument.is_operand and words:
-            found[argument.key] = words.pop(0)
-        elif argument.is_operand and not argument.may_lack_value:
-            line.fail(f"{argument.parameters['metavar']} is missing")
-        elif argument.default != SUPPRESS:
-            found.setdefault(argument.key, argument.default)
-    if words:
-        line.fail(f"the word {words[0]!r} is one too many")
-    return found
+    return Parsed(command, values, rest, own)
 
 
 def _values(found: Mapping[str, Any]) -> dict[str, Value]:

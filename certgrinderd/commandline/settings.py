@@ -1,4 +1,4 @@
-"""Which settings a request gets: the admin's, from a file and a command line, and the client's."""
+"""The settings of a request: the admin's file and options, and the client's options."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _LARGEST_DOMAINSETS = 16 * 1024 * 1024
 
 
 def configuration_for_admin(line: Mapping[str, Value]) -> Configuration:
-    """Merge what the admin says in a file and on the command line.
+    """Merge the admin's configuration file and command line.
 
     Args:
-        line: The options of the command line, which may name the file.
+        line: The options of the command line, which may include config-file.
 
     Raises:
-        ConfigurationError: A file can't be read, or what it says is none.
+        ConfigurationError: A file can't be read, or holds an unknown option or invalid value.
     """
     path = line.get("config-file")
     files = [] if path is None else [_configuration_file(str(path))]
@@ -31,14 +31,14 @@ def configuration_for_admin(line: Mapping[str, Value]) -> Configuration:
 
 
 def configuration_for_client(admins: Configuration, options: Mapping[str, Value]) -> Configuration:
-    """Merge the admin's settings with what a client says.
+    """Merge the admin's settings with a client's options.
 
     Args:
-        admins: The admin's.
-        options: The client's, which are all open to clients.
+        admins: The admin's settings.
+        options: The client's options; the caller has checked that clients may set them.
 
     Raises:
-        WordRefused: It chooses an ACME server that the admin does not know.
+        WordRefused: The client chooses an ACME server that the admin did not list.
     """
     settings = admins.settings
     url = options.get("acme-server-url", settings.acme_server_url)
@@ -57,15 +57,14 @@ def _configuration_file(path: str) -> Source:
 
 
 def _with_domainsets(configuration: Configuration) -> Configuration:
-    """Put what the file with the domainsets holds in the place of that option."""
+    """Replace the option domainsets by the contents of domainsets-file."""
     settings = configuration.settings
     path = settings.domainsets_file
     if path is None:
         return configuration
     if settings.domainsets is not None:
         raise ConfigurationError(
-            "both domainsets and domainsets-file are set: which names the client may have must "
-            "stand in one place"
+            "both domainsets and domainsets-file are set: set one of them only"
         )
     data = read_file(path, limit=_LARGEST_DOMAINSETS, label="domainsets-file")
     found = {"domainsets": joined_domainsets(data.decode("utf-8", "replace"))}

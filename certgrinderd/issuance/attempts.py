@@ -58,7 +58,24 @@ def obtain(
             pem, way = engine.issue([], request), "acme-client-command"
     else:
         pem, way = _by_ourselves(request, requested, settings)
-    chain = _checked(pem, csr, requested)
+    return checked(pem, csr, requested, way=way)
+
+
+def checked(
+    pem: bytes, csr: x509.CertificateSigningRequest, requested: RequestedNames, *, way: str
+) -> bytes:
+    """Check that a chain is an answer to a request, log it, and return it in PEM.
+
+    Args:
+        pem: What the CA or a program sent.
+        csr: The request.
+        requested: Its names.
+        way: How the chain was obtained, for the log.
+
+    Raises:
+        UnexpectedChain: It is something else.
+    """
+    chain = _parsed(pem, csr, requested)
     names = ", ".join(map(str, requested.names))
     logger.info("got a certificate for %s by %s: %s", names, way, _summary(chain))
     return b"".join(each.public_bytes(serialization.Encoding.PEM) for each in chain)
@@ -68,12 +85,7 @@ def _by_ourselves(
     request: Request, requested: RequestedNames, settings: Settings
 ) -> tuple[bytes, str]:
     """Ask the CA, and the other one if the first can't answer now."""
-    enabled = challenges(settings)
-    if not enabled:
-        raise ConfigurationError(
-            "neither acme-zone (for DNS-01) nor web-root (for HTTP-01) is set: set one or both"
-        )
-    possible = _possible(enabled, requested, zone=settings.acme_zone)
+    possible = possible_challenges(requested, settings)
     fallback = _fallback(settings)
     try:
         return _by_first_challenge(possible, request, settings)
@@ -84,6 +96,21 @@ def _by_ourselves(
     # The other one does not know the certificate.
     request = dataclasses.replace(request, replaces=None)
     return _by_first_challenge(possible, request, fallback)
+
+
+def possible_challenges(requested: RequestedNames, settings: Settings) -> list[Challenge]:
+    """Return the enabled challenges that can prove all names, in the order they are tried.
+
+    Raises:
+        ConfigurationError: No challenge is enabled.
+        IssuanceError: None of the enabled challenges can prove all names.
+    """
+    enabled = challenges(settings)
+    if not enabled:
+        raise ConfigurationError(
+            "neither acme-zone (for DNS-01) nor web-root (for HTTP-01) is set: set one or both"
+        )
+    return _possible(enabled, requested, zone=settings.acme_zone)
 
 
 def _fallback(settings: Settings) -> Settings | None:
@@ -171,7 +198,7 @@ def _longest_challenge_name(name: DnsName, zone: str | None) -> int:
     return max(len(f"_acme-challenge.{base}"), len(f"{base}.{(zone or '').rstrip('.')}"))
 
 
-def _checked(
+def _parsed(
     pem: bytes, csr: x509.CertificateSigningRequest, requested: RequestedNames
 ) -> list[x509.Certificate]:
     try:

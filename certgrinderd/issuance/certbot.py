@@ -8,6 +8,7 @@ import math
 import os
 import re
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -296,8 +297,6 @@ def run_own(settings: Settings, words: Sequence[str]) -> str | int | None:
         IssuanceError: It could not do it.
         ConfigurationError: Its folders are another user's, and we are root.
     """
-    import signal
-
     from acme.errors import Error as AcmeLibraryError
     from certbot.errors import Error as CertbotError
     from certbot.main import main

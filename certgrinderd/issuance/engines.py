@@ -10,16 +10,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from cryptography import x509
+
 from certgrinderd.errors import IssuanceError
-from certgrinderd.issuance import certbot
+from certgrinderd.issuance import certbot, other_user
 from certgrinderd.issuance.hooks import Challenge
 from certgrinderd.issuance.request import Request
 from certgrinderd.settings.table import BUILTIN, Settings
 from certgrinderd.system import files
+from certgrinderd.system.waiting import OutOfTime, Patience
 
+# The ACME client, with HTTP and TLS, is loaded where it is used: other engines do without.
 if TYPE_CHECKING:
-    from cryptography import x509
-
     from certgrinderd.issuance.acme.session import Session
 
 
@@ -121,10 +123,8 @@ def renewal_info(settings: Settings, certificate: x509.Certificate) -> str:
 
 @contextlib.contextmanager
 def _session(settings: Settings) -> Iterator[Session]:
-    # Not before: these make a request to another engine slower for nothing.
     from certgrinderd.issuance.acme.session import Session
     from certgrinderd.system import https
-    from certgrinderd.system.waiting import Patience
 
     with https.client(
         # The variable is what certbot goes by.
@@ -139,8 +139,6 @@ def _session(settings: Settings) -> Iterator[Session]:
 @contextlib.contextmanager
 def _in_time(session: Session, settings: Settings) -> Iterator[None]:
     """Give a task all of issuance-timeout, from now on."""
-    from certgrinderd.system.waiting import OutOfTime, Patience
-
     session.patience = Patience(settings.issuance_timeout)
     try:
         yield
@@ -174,14 +172,10 @@ class _OtherUser:
         self._settings = settings
 
     def issue(self, preferred: Sequence[Challenge], request: Request) -> bytes:
-        from certgrinderd.issuance import other_user
-
         del preferred  # the other side has its own
         return other_user.issue(self._settings, request.csr_pem)
 
     def describe_account(self) -> str:
-        from certgrinderd.issuance import other_user
-
         return other_user.describe_account(self._settings)
 
 

@@ -1,8 +1,8 @@
 """The ACME client as another user: a program that reads a CSR and writes the chain.
 
 The contract of `acme-client-command`: CSR in PEM on standard input, chain in PEM on standard
-output, log lines on standard error, exit statuses of certgrinderd.errors; SIGTERM, or a standard
-output that nobody reads any more, means that it should clean up and end.
+output, log lines on standard error, exit statuses of certgrinderd.errors. It should clean up and
+end on SIGTERM, and when nobody reads its standard output any more.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from certgrinderd.errors import (
 )
 from certgrinderd.issuance.hooks import environment
 from certgrinderd.settings.kinds import LOG_LEVELS
-from certgrinderd.settings.table import LETS_ENCRYPT, Settings
+from certgrinderd.settings.table import PASSED_ON, Settings
 from certgrinderd.system import process
 from certgrinderd.system.log import FOR_ADMIN
 
@@ -35,42 +35,40 @@ _FIRST_SIGNAL = 128
 
 
 def words(settings: Settings) -> list[str]:
-    """Return the options that are passed on: what differs from the defaults, in this order."""
+    """Return the options that are passed on: those that differ from their defaults, in order."""
     given: list[str] = []
-    if settings.staging:
-        given.append("--staging")
-    elif settings.acme_server_url != LETS_ENCRYPT:
-        given += ["--acme-server-url", settings.acme_server_url]
-    if settings.preferred_chain is not None:
-        given += ["--preferred-chain", settings.preferred_chain.replace(" ", "_")]
-    if settings.chain_length is not None:
-        given += ["--chain-length", str(settings.chain_length)]
-    if settings.replaces is not None:
-        given += ["--replaces", settings.replaces]
-    if settings.log_level != "INFO":
-        given += ["--log-level", settings.log_level]
+    for option in PASSED_ON:
+        value = getattr(settings, option.attribute)
+        # --staging says it already.
+        is_said = option.name == "acme-server-url" and settings.staging
+        if value == option.default or is_said:
+            continue
+        given.append(f"--{option.name}")
+        if not option.is_switch:
+            # The name of a chain: a rule for sudo could not tell a blank from the next option.
+            given.append(str(value).replace(" ", "_"))
     return given
 
 
 def issue(settings: Settings, csr_pem: bytes) -> bytes:
-    """Let the other side get a certificate.
+    """Get a certificate from the other side.
 
     Args:
-        settings: The command, and what is passed on.
+        settings: The command, and the options to pass on.
         csr_pem: The CSR; the other side checks it again.
 
     Returns:
-        What it wrote, not looked at.
+        Its output, not checked.
 
     Raises:
-        CertgrinderdError: It failed, of the kind that its exit status tells and with its reason.
+        CertgrinderdError: It failed; the type follows its exit status, the message is its own.
         Interrupted: A signal ended it.
     """
     return _run(settings, words(settings), csr_pem)
 
 
 def describe_account(settings: Settings) -> str:
-    """Ask the other side about its account.
+    """Get the other side's lines about its ACME account.
 
     Raises:
         CertgrinderdError, Interrupted: See issue.
@@ -87,7 +85,7 @@ def _run(settings: Settings, options: list[str], stdin: bytes) -> bytes:
         process.run(
             command,
             environment=environment(settings, None, os.environ),
-            # Its own limit is for each attempt and CA.
+            # The other side limits each attempt at each CA.
             timeout=4 * settings.issuance_timeout,
             on_line=output,
             on_error_line=log.pass_on,
@@ -103,7 +101,7 @@ def _run(settings: Settings, options: list[str], stdin: bytes) -> bytes:
 
 
 def _failure(error: process.ProgramFailed, reason: str | None) -> CertgrinderdError | Interrupted:
-    """Our error for an exit status of the other side."""
+    """The error for an exit status of the other side."""
     message = reason if reason is not None else str(error)
     status = error.status
     if status is not None and (status < 0 or status > _FIRST_SIGNAL):
@@ -112,7 +110,7 @@ def _failure(error: process.ProgramFailed, reason: str | None) -> CertgrinderdEr
 
 
 class _Log:
-    """Passes log lines on, and keeps the last error back: it will be ours."""
+    """Passes log lines on, but holds the last error back: it becomes our own."""
 
     def __init__(self) -> None:
         self._failure: str | None = None

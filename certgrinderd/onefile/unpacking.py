@@ -46,7 +46,7 @@ def unpack(archive: zipfile.ZipFile, folder: str, name: str) -> None:
         ValueError: The archive is not what its list of hashes says.
         OSError: It can't be written; ETIMEDOUT when another process was at it for too long.
     """
-    from _bootstrap import extract_site_packages
+    from _bootstrap import extract_site_packages  # noqa: PLC0415 - shiv's, inside the file alone
 
     place = Path(folder)
     with locked(place):

@@ -62,6 +62,15 @@ def parse_chain(data: bytes) -> list[x509.Certificate]:
     return [parse_certificate(block) for block in blocks]
 
 
+def label_of_chain(data: bytes) -> str:
+    """Name a chain by the serial number of its leaf, for messages; also one that can't be read."""
+    try:
+        serial = parse_chain(data)[0].serial_number
+    except MalformedInput:
+        return "a certificate chain"
+    return f"the chain of the certificate with the serial number {serial:x}"
+
+
 def names_of(certificate: x509.Certificate) -> list[x509.GeneralName]:
     """Return the subject alternative names, of whatever kind.
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from certgrinderd.errors import MalformedInput
 from certgrinderd.text import cut, printable, quoted
-
-if TYPE_CHECKING:
-    from ipaddress import IPv4Address, IPv6Address
 
 LONGEST_NAME = 253
 LONGEST_LABEL = 63
@@ -54,8 +51,6 @@ class DnsName:
         """
         if text[: len(_ADDRESS)].lower() != _ADDRESS:
             return cls.parse(text)
-        from ipaddress import ip_address
-
         try:
             address = ip_address(text[len(_ADDRESS) :])
         except ValueError:

@@ -1,12 +1,11 @@
-"""What the value of an option may be, wherever it comes from."""
+"""The kinds of option values, and how they are read."""
 
 from __future__ import annotations
 
+import re
+import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 KEY_TYPES = ("rsa", "ecdsa", "ed25519")
@@ -16,22 +15,22 @@ Value = str | int | bool | tuple[str, ...] | None
 
 @dataclass(frozen=True)
 class Kind:
-    """What an option's value may be.
+    """A kind of value.
 
     Attributes:
         expects: For error messages: "a whole number of seconds".
         parse: From a word of the command line or a value of a YAML file to a value; ValueError
-            when it is none, with more about the reason if there is more to say.
+            when it is invalid, with the reason if there is more to say.
+        pattern: Of a value in a rule for sudo: a POSIX extended regular expression that matches one
+            word and nothing that could be an option; empty where no rule holds such a value.
     """
 
     expects: str
     parse: Callable[[object], Value]
+    pattern: str = ""
 
 
 def _fullmatch(pattern: str, text: str) -> bool:
-    # re takes longer to load than most command lines to read, which need none of these.
-    import re
-
     return re.fullmatch(pattern, text, re.ASCII) is not None
 
 
@@ -43,12 +42,10 @@ def _text(value: object) -> str:
 
 def _command(value: object) -> str:
     text = _text(value)
-    import shlex
-
     try:
         words = shlex.split(text)
     except ValueError as error:
-        raise ValueError(f"a shell would say: {error}") from error
+        raise ValueError(f"not valid for a shell: {error}") from error
     if not words or not words[0]:
         raise ValueError
     return text
@@ -106,7 +103,7 @@ def _number(smallest: int, largest: int) -> Callable[[object], int]:
 
 def _chain_name(value: object) -> str:
     text = _text(value)
-    # It becomes an argument of another program: nothing that could be taken for an option.
+    # It becomes an argument of another program, and must not look like an option.
     if not _fullmatch(r"[A-Za-z0-9][A-Za-z0-9 ._()'-]{0,99}", text):
         raise ValueError
     return text
@@ -119,9 +116,12 @@ def _word(value: object) -> str:
     return text
 
 
+_CERTIFICATE_ID_PATTERN = r"[A-Za-z0-9_-]{1,100}\.[A-Za-z0-9_-]{1,100}"
+
+
 def _certificate_id(value: object) -> str:
     text = _text(value)
-    if not _fullmatch(r"[A-Za-z0-9_-]{1,100}\.[A-Za-z0-9_-]{1,100}", text):
+    if not _fullmatch(_CERTIFICATE_ID_PATTERN, text):
         raise ValueError
     return text
 
@@ -134,14 +134,16 @@ def _facility(value: object) -> str:
 
 
 def number(unit: str, smallest: int, largest: int) -> Kind:
-    """A whole number with a unit, such as "bytes", and bounds."""
+    """A whole number of a unit, such as "bytes", within bounds."""
     return Kind(
-        f"a whole number of {unit} from {smallest} to {largest}", _number(smallest, largest)
+        f"a whole number of {unit} from {smallest} to {largest}",
+        _number(smallest, largest),
+        f"[0-9]{{1,{len(str(largest))}}}",
     )
 
 
 def seconds(smallest: int) -> Kind:
-    """A time in seconds, a day at most."""
+    """A number of seconds, at most a day."""
     return number("seconds", smallest, 86400)
 
 
@@ -151,10 +153,14 @@ COMMAND = Kind("a command as a shell would read it", _command)
 URL = Kind("a URL that starts with https://", _url)
 URLS = Kind("a list of URLs that start with https://", _urls)
 FLAG = Kind("true or false", _flag)
-LEVEL = Kind("one of " + ", ".join(LOG_LEVELS), _level)
+LEVEL = Kind("one of " + ", ".join(LOG_LEVELS), _level, "[A-Z]{4,8}")
 KEYS = Kind("a list of " + ", ".join(KEY_TYPES), _key_types)
-CHAIN = Kind("the name of a chain, such as ISRG_Root_X1", _chain_name)
-SECRET = Kind("text that is nobody's business", _text)
-CERTIFICATE_ID = Kind("two words in base64url with a dot between them", _certificate_id)
+CHAIN = Kind(
+    "the name of a chain, such as ISRG_Root_X1", _chain_name, "[A-Za-z0-9][A-Za-z0-9._()'-]*"
+)
+SECRET = Kind("a secret", _text)
+CERTIFICATE_ID = Kind(
+    "two words in base64url with a dot between them", _certificate_id, _CERTIFICATE_ID_PATTERN
+)
 WORD = Kind("a word of letters, digits and ._-", _word)
 FACILITY = Kind("a facility of syslog, such as LOG_USER or LOG_LOCAL0", _facility)

@@ -1,4 +1,4 @@
-"""What `show configuration` prints: everything to an admin, what concerns it to a client."""
+"""The output of `show configuration`: all settings for an admin, a few facts for a client."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from certgrinderd.text import MASK, masked
 
 
 def for_admin(configuration: Configuration, *, engine: str) -> str:
-    """Return YAML that is a configuration file again, with a comment about each value's origin.
+    """Return a configuration file in YAML, with a comment on the origin of each value.
 
     Args:
-        configuration: The settings in force, and where each comes from.
-        engine: What gets the certificates, and why, for people.
+        configuration: The settings in force and their sources.
+        engine: The engine in force and the reason, for people.
     """
     settings = configuration.settings
     lines = [
@@ -35,12 +35,12 @@ def for_admin(configuration: Configuration, *, engine: str) -> str:
 def for_client(
     settings: Settings, *, domainsets: Iterable[str], challenges: Iterable[str] | None
 ) -> str:
-    """Return YAML for a client: no command line, no path, no secret.
+    """Return YAML for a client, without command lines, paths or secrets.
 
     Args:
         settings: The settings in force.
-        domainsets: What this client may have, names in a set separated by commas.
-        challenges: The challenges that are enabled; None where only another user knows them.
+        domainsets: The client's domainsets, each with its names separated by commas.
+        challenges: The enabled challenges; None if only the ACME side's user knows them.
     """
     facts: dict[str, Value] = {"version": __version__, "acme-server-url": settings.acme_server_url}
     if challenges is not None:

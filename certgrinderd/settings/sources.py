@@ -1,7 +1,8 @@
-"""Where settings come from: a YAML text, a command line, a caller; and what they amount to."""
+"""The sources of settings - a YAML text, a command line, a caller - and how they are merged."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -12,10 +13,10 @@ from certgrinderd.settings.table import LETS_ENCRYPT_STAGING, OPTIONS, Option, S
 
 @dataclass(frozen=True)
 class Source:
-    """Values that one voice gave.
+    """Option values that come from one place.
 
     Attributes:
-        name: What it is called in `show configuration`: "command line".
+        name: Its name in `show configuration`: "command line".
         values: Option names and parsed values.
     """
 
@@ -25,12 +26,12 @@ class Source:
 
 @dataclass(frozen=True)
 class Configuration:
-    """The settings in force and who gave them.
+    """The settings in force and their sources.
 
     Attributes:
         settings: The values.
-        origins: For each option the name of the source that won, "default" if there was none.
-        syslog_level: The least level for syslog, if it is another one than for standard error.
+        origins: For each option the name of its source, or "default".
+        syslog_level: The lowest level for syslog, if it differs from that for standard error.
     """
 
     settings: Settings
@@ -39,7 +40,7 @@ class Configuration:
 
 
 def merge(*sources: Source) -> Configuration:
-    """Let later sources win over earlier ones, and all of them over the defaults."""
+    """Merge sources: later ones override earlier ones, and all of them the defaults."""
     merged = Configuration(Settings(), dict.fromkeys(OPTIONS, "default"))
     for source in sources:
         merged = override(merged, source)
@@ -47,11 +48,11 @@ def merge(*sources: Source) -> Configuration:
 
 
 def override(configuration: Configuration, source: Source) -> Configuration:
-    """Let a source win over a configuration.
+    """Override a configuration by a source.
 
-    `staging` and `debug` are other words for a value of `acme-server-url` and `log-level`: in one
-    source they beat it, and a later source's URL or level beats them. The fallback server belongs
-    to the URL that it was given with: it falls away with another one.
+    `staging` and `debug` stand for values of `acme-server-url` and `log-level`: within one source
+    they win, and a later source's URL or level overrides them. The fallback server belongs to the
+    URL that it was set with, and is dropped when another source sets another URL.
     """
     values = configuration.settings.values()
     given = dict(source.values)
@@ -76,23 +77,21 @@ def option_named(name: object, *, where: str) -> Option:
     """Return an option by its name.
 
     Args:
-        name: What somebody wrote.
-        where: The place, for the message: "FILE".
+        name: The name as given.
+        where: Where it was given, for the message: "FILE".
 
     Raises:
-        ConfigurationError: There is none; the message names the nearest one.
+        ConfigurationError: There is no such option; the message suggests the nearest one.
     """
     if isinstance(name, str) and name in OPTIONS:
         return OPTIONS[name]
-    import difflib
-
     near = difflib.get_close_matches(str(name).replace("_", "-").lower(), OPTIONS, n=1)
     hint = f": did you mean {near[0]!r}?" if near else ""
     raise ConfigurationError(f"{where}: there is no option {str(name)[:80]!r}{hint}")
 
 
 def from_mapping(given: Mapping[str, object], *, name: str) -> Source:
-    """Read the values that a Python caller gives.
+    """Read the values of a Python caller.
 
     Raises:
         ConfigurationError: An unknown name or a value of the wrong kind.
@@ -113,20 +112,20 @@ def from_yaml(text: str, *, path: str) -> Source:
     Anchors and aliases are refused: the file needs none, and they can expand without end.
 
     Args:
-        text: The whole file; nothing at all is an empty configuration.
+        text: The whole file; it may be empty.
         path: Its name, for messages.
 
     Raises:
-        ConfigurationError: It can't be read; the message names the file, and the line or the key.
+        ConfigurationError: It is invalid; the message names the file, and the line or the key.
     """
     values = {}
     for key, value, line in _yaml_items(text, path=path):
         where = f"{path}, line {line}"
         option = option_named(key, where=where)
         if not option.in_file:
-            raise ConfigurationError(f"{where}: {option.name} belongs on the command line")
+            raise ConfigurationError(f"{where}: {option.name} belongs on the command line only")
         if option.name in values:
-            raise ConfigurationError(f"{where}: {option.name} is there twice")
+            raise ConfigurationError(f"{where}: {option.name} is set twice")
         values[option.name] = option.parse(value, label=f"{where}: {option.name}")
     return Source("configuration file", values)
 

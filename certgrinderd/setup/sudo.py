@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from certgrinderd.errors import ConfigurationError, UsageError
+from certgrinderd.settings import kinds
+from certgrinderd.settings.table import PASSED_ON
 
 # sudo takes a rule with a longer expression without complaint, and never matches it.
 LONGEST_EXPRESSION = 1024
@@ -20,9 +22,8 @@ LONGEST_EXPRESSION = 1024
 FOLDER = "\x01"
 CHAIN = "\x02"
 
-# A name of a chain, of words that can't be taken for options: kinds.CHAIN without " -".
-_CHAIN_WORD = "[A-Za-z0-9][A-Za-z0-9._()'-]*"
-_CHAIN_PATTERN = f"{_CHAIN_WORD}( [A-Za-z0-9(][A-Za-z0-9._()'-]*)*"
+# A name of a chain, of words that can't be taken for options.
+_CHAIN_PATTERN = f"{kinds.CHAIN.pattern}( [A-Za-z0-9(][A-Za-z0-9._()'-]*)*"
 # The caller's PATH must not decide which programs run; not every system has a default for this.
 _SECURE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -146,14 +147,15 @@ def acme_side_expression(arguments: Sequence[str], *, servers: Iterable[str]) ->
             f"not with the arguments {' '.join(arguments)!r}"
         )
     urls = "|".join(_literal(url) for url in servers)
-    # In the order in which acme_pipe.words passes them on; show acmeaccount adds the last one.
-    options = (
-        *(" --staging", f" --acme-server-url ({urls})" if urls else ""),
-        *(f" --preferred-chain {_CHAIN_WORD}", " --chain-length [0-9]{1,2}"),
-        " --replaces [A-Za-z0-9_-]{1,100}\\.[A-Za-z0-9_-]{1,100}",
-        *(" --log-level [A-Z]{4,8}", " --show-account"),
-    )
-    text = _literal(" ".join(arguments)) + "".join(f"({each})?" for each in options if each)
+    options = []
+    for option in PASSED_ON:
+        pattern = f"({urls})" if option.kind is kinds.URL else option.kind.pattern
+        if option.is_switch:
+            options.append(f" --{option.name}")
+        elif pattern != "()":
+            options.append(f" --{option.name} {pattern}")
+    options.append(" --show-account")
+    text = _literal(" ".join(arguments)) + "".join(f"({each})?" for each in options)
     return _bounded(f"^{text}$", label="acme-client-command")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from typing import TextIO
 
 from certgrinderd import policy
 from certgrinderd.errors import ConfigurationError, MalformedInput
@@ -29,14 +30,27 @@ def read_request(path: str | None, settings: Settings, *, label: str, what: str)
     """
     if path is not None:
         return files.read_file(path, limit=settings.max_input_size, label=label)
-    if sys.stdin is None:
+    if sys.stdin is None or sys.stdin.closed:
         raise MalformedInput(f"standard input is closed: expected {what}")
-    return files.read_input(
-        sys.stdin.fileno(),
-        limit=settings.max_input_size,
-        timeout=settings.input_timeout,
-        what=what,
-    )
+    limit = settings.max_input_size
+    try:
+        descriptor = sys.stdin.fileno()
+    except (AttributeError, OSError, ValueError):
+        data = _read_text(sys.stdin, limit)  # as io.StringIO, of a program that uses the class
+    else:
+        later = files.read_input(descriptor, limit=limit, timeout=settings.input_timeout, what=what)
+        # What Python had read ahead, if that program has read a part of standard input before.
+        data = (b"" if sys.stdin.isatty() else _read_text(sys.stdin, limit)) + later
+    if len(data) > limit:
+        raise MalformedInput(f"more than {limit} bytes on standard input: expected {what}")
+    return data
+
+
+def _read_text(stream: TextIO, limit: int) -> bytes:
+    try:
+        return stream.read(limit + 1).encode("utf-8", "surrogateescape")
+    except (OSError, ValueError) as error:
+        raise MalformedInput(f"cannot read standard input: {error}") from error
 
 
 def read_domainsets(settings: Settings) -> policy.Domainsets:

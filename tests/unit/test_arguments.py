@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import functools
 import io
-import re
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from certgrinderd.commandline.commands import COMMANDS
-from certgrinderd.commandline.parser import Parsed, parse_admin, parse_admin_options, parse_client
-from certgrinderd.commandline.usage import help_text, parsers
-from certgrinderd.errors import CertgrinderdError, ConfigurationError, UsageError, WordRefused
+from certgrinderd.commandline.parser import (
+    Parsed,
+    help_text,
+    parse_admin,
+    parse_admin_options,
+    parse_client,
+)
+from certgrinderd.errors import ConfigurationError, UsageError, WordRefused
 from certgrinderd.settings.table import OPTIONS
 
 # The usage text of the functional description: the short options.
@@ -35,6 +37,7 @@ DOCUMENTED_SHORT = {
 # What a command does not do without.
 OPERANDS: dict[tuple[str, ...], tuple[str, ...]] = {("check", "authorized-keys"): ("FILE",)}
 FOR_CLIENTS = [command.words for command in COMMANDS if command.client_may_run]
+PLACES_FOR_CLIENTS = [(), *FOR_CLIENTS, *{words[:1] for words in FOR_CLIENTS}]
 FOR_ADMINS = [command.words for command in COMMANDS if not command.client_may_run]
 
 
@@ -107,21 +110,23 @@ def test_version_is_a_command_and_an_option() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        pytest.param(["pong"], "no command 'pong': did you mean ping?", id="no such command"),
-        pytest.param([""], "there is no command ''", id="empty word"),
+        pytest.param(["pong"], "unknown command 'pong': did you mean ping?", id="no such command"),
+        pytest.param([""], "unknown command ''", id="empty word"),
         pytest.param(["get"], "get needs one more word: certificate, crl", id="half a command"),
-        pytest.param(["get", "cert"], "there is no command 'get cert'", id="abbreviated command"),
+        pytest.param(["get", "cert"], "unknown command 'get cert'", id="abbreviated command"),
         pytest.param(["--acme-z", "x", "ping"], "did you mean --acme-zone?", id="abbreviated"),
-        pytest.param(["--qqq", "ping"], "there is no option --qqq (", id="no such option"),
-        pytest.param(["-q", "ping"], "there is no option -q", id="no such letter"),
-        pytest.param(["-dq", "ping"], "there is no option -q", id="no such second letter"),
+        pytest.param(["--qqq", "ping"], "unrecognized option --qqq (", id="no such option"),
+        pytest.param(["-q", "ping"], "unrecognized option -q", id="no such letter"),
+        pytest.param(["-dq", "ping"], "unrecognized option -q", id="no such second letter"),
         pytest.param(["--log-level"], "--log-level needs a value", id="value missing"),
         pytest.param(["-d", "-l"], "-l needs a value", id="letter's value missing"),
+        pytest.param(["-c", "--", "ping"], "-c needs a value", id="end of options for a value"),
+        pytest.param(["--", "-d"], "unknown command '-d'", id="option for a command"),
         pytest.param(["--debug=1", "ping"], "--debug takes no value", id="value too many"),
         pytest.param(["--debug=", "ping"], "--debug takes no value", id="empty value"),
-        pytest.param(["ping", "more"], "the word 'more' is one too many", id="word too many"),
+        pytest.param(["ping", "more"], "unexpected argument 'more'", id="word too many"),
         pytest.param(
-            ["get", "certificate", "-s"], "-s must stand before the command", id="option behind"
+            ["get", "certificate", "-s"], "-s must come before the command", id="option behind"
         ),
     ],
 )
@@ -173,16 +178,66 @@ def test_client_parser_does_not_know_the_admins_options(name: str) -> None:
                 parse_client(words)
 
 
-@given(
-    st.lists(st.one_of(st.sampled_from(["get", "show", "-d", "--", "-l"]), st.text()), max_size=5)
+FLAGS = [flag for option in OPTIONS.values() for flag in option.flags]
+OWN = [name for command in COMMANDS for each in command.arguments for name in each.names]
+ANY_WORD = st.one_of(
+    st.sampled_from([word for command in COMMANDS for word in command.words]),
+    st.sampled_from([*FLAGS, *OWN, "--", "-", "-h", "--help", "--version", "--verbose"]),
+    st.builds("{}{}{}".format, st.sampled_from(FLAGS), st.sampled_from(["=", ""]), st.text()),
+    st.builds("-{}{}".format, st.sampled_from("dslh"), st.sampled_from("dslhfczACptw")),
+    st.sampled_from(["INFO", "3", "https://a.example/", "-a.-b", "@/etc/passwd", "-1"]),
+    st.text(),
 )
-def test_any_words_are_parsed_or_refused(words: list[str]) -> None:
-    """A client's words never end the process or print anything by themselves."""
-    try:
-        parsed = parse_client(words)
-    except CertgrinderdError:
-        return
-    assert parsed.command in [(), *FOR_CLIENTS]
+
+
+@given(st.lists(ANY_WORD, max_size=6))
+@settings(max_examples=1000)
+def test_any_words_of_a_client_are_its_own_or_refused(words: list[str]) -> None:
+    """A client gets its options and commands or WordRefused: no exit, no output, nothing else."""
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        try:
+            parsed = parse_client(words)
+        except WordRefused as error:
+            assert str(error)  # noqa: PT017 - it may be raised or not
+        else:
+            assert parsed.command in [(), *FOR_CLIENTS]
+            assert all(OPTIONS[name].client_may_set for name in parsed.values)
+            assert set(parsed.arguments) <= {"check_revocation", "place"}
+            assert parsed.rest == ()
+            assert parsed.arguments.get("place", ()) in PLACES_FOR_CLIENTS
+    assert output.getvalue() == ""
+
+
+@given(st.lists(ANY_WORD, max_size=6))
+def test_any_words_of_an_admin_are_read_or_an_error(words: list[str]) -> None:
+    """The admin's parsers neither exit nor print; the part of a forced command has options only."""
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        for parse in (parse_admin, parse_admin_options):
+            try:
+                parsed = parse(words)
+            except (UsageError, ConfigurationError):
+                continue
+            assert set(parsed.values) <= set(OPTIONS)
+            assert parse is parse_admin or parsed == Parsed((), parsed.values)
+    assert output.getvalue() == ""
+
+
+@given(
+    st.lists(st.sampled_from(["--staging", "-d", "-ds", "--log-level=INFO"]), max_size=3),
+    st.text("abcAZ09_-", min_size=1, max_size=9),
+    st.sampled_from(FOR_CLIENTS),
+)
+def test_value_of_a_client_is_never_taken_for_an_option(
+    options: list[str], begin: str, command: tuple[str, ...]
+) -> None:
+    """`--replaces -f.x` holds a certificate's identifier, in either form, and no -f."""
+    for given_ in (["--replaces", f"{begin}.x"], [f"--replaces={begin}.x"]):
+        parsed = parse_client([*options, *given_, *command])
+        assert parsed.command == command
+        assert parsed.values["replaces"] == f"{begin}.x"
+        assert set(parsed.values) <= {"replaces", "staging", "debug", "log-level"}
 
 
 def test_words_are_read_as_getopt_reads_them() -> None:
@@ -191,14 +246,16 @@ def test_words_are_read_as_getopt_reads_them() -> None:
         ["-d", "-l", "INFO", "ping"],
         ["-dlINFO", "ping"],
         ["-dl=INFO", "ping"],
+        ["-dl", "INFO", "ping"],
         ["-l", "debug", "--debug", "--log-level=INFO", "--", "ping", "--"],
     ):
         assert parse_admin(words) == Parsed(("ping",), {"debug": True, "log-level": "INFO"}, (), {})
     assert parse_client(["--replaces", "-oGi.-Idl", "ping"]).values == {"replaces": "-oGi.-Idl"}
-    for value in ("-d", "--", "--debug", "ping"):
+    for value in ("-d", "-", "--debug", "ping"):
         assert parse_admin(["-c", value, "ping"]).values == {"config-file": value}
-    with pytest.raises(ConfigurationError, match="--acme-zone: expected text"):
-        parse_admin(["--acme-zone=", "ping"])
+    for unset in (["--acme-zone="], ["--acme-zone", ""], ["-z", ""], ["-dz", ""]):
+        values = parse_admin(["-z", "a.example", *unset, "ping"]).values
+        assert values["acme-zone"] is None
     assert parse_admin(["cache", "--prepare"]).arguments["prepare"] == "/var/cache/certgrinderd"
     assert parse_admin(["cache", "--prepare", "DIR"]).arguments["prepare"] == "DIR"
     assert parse_admin(["show", "authorized-keys", "--", "-F"]).arguments["file"] == "-F"
@@ -206,100 +263,32 @@ def test_words_are_read_as_getopt_reads_them() -> None:
 
 
 def test_help_is_asked_for_at_any_place() -> None:
-    """It says where; what stands before it must be right, what stands after it is not read."""
+    """It says where; the rest of the line must be right."""
     for words, place in (
         (["--help"], ()),
-        (["-dh", "--qqq"], ()),
+        (["-dh"], ()),
         (["show", "-h"], ("show",)),
-        (["show", "certificate", "more", "--help", "--qqq"], ("show", "certificate")),
+        (["show", "certificate", "--help", "--check-revocation"], ("show", "certificate")),
+        (["--help", "get", "crl"], ("get", "crl")),
     ):
         for parse in (parse_admin, parse_client):
             assert parse(words) == Parsed(("help",), {}, (), {"place": place})
             assert help_text(place).startswith(f"usage: {' '.join(('certgrinderd', *place))} ")
-            with pytest.raises((UsageError, WordRefused)):
-                parse(["--qqq", *words])
+            for wrong in (["--qqq", *words], [*words, "--qqq"], [*words, "more"]):
+                with pytest.raises((UsageError, WordRefused)):
+                    parse(wrong)
     assert parse_admin(["certbot", "--help"]).rest == ("--help",)
     with pytest.raises(UsageError):
         parse_admin_options(["--help"])
 
 
-TABLE = [*OPTIONS.values()]
-SWITCHES = sorted({flag for option in TABLE if option.is_switch for flag in option.flags})
-VALUED = sorted({flag for option in TABLE if not option.is_switch for flag in option.flags})
-PARTS = sorted({word for command in COMMANDS for word in command.words} - {"certbot"})
-OWN = [argument for command in COMMANDS for argument in command.arguments]
-OWN_SWITCHES = sorted({name for each in OWN if each.is_switch for name in each.names})
-OWN_VALUED = sorted({name for each in OWN if not each.is_switch for name in each.names})
-# Of a value that looks like an option argparse thinks otherwise than getopt.
-VALUES = st.sampled_from(["INFO", "5", "https://a.example/", "word", "-", ""])
-
-
-def with_value(flags: list[str]) -> st.SearchStrategy[tuple[str, ...]]:
-    """An option that wants a value, with one."""
-    return st.tuples(st.sampled_from(flags), VALUES)
-
-
-def alone(words: list[str]) -> st.SearchStrategy[tuple[str, ...]]:
-    """One of the words."""
-    return st.tuples(st.sampled_from(words))
-
-
-LINES = st.tuples(
-    st.lists(
-        alone([*SWITCHES, "--version", "--verbose", "-ds", "-lINFO"]) | with_value(VALUED),
-        max_size=2,
-    ),
-    st.one_of(
-        st.sampled_from([command.words for command in COMMANDS if command.words != ("certbot",)]),
-        st.lists(st.sampled_from(PARTS), max_size=3).map(tuple),
-    ).map(lambda words: [words]),
-    st.lists(
-        alone([*SWITCHES, *OWN_SWITCHES, "word", "--user=u", "-", "--prepare"])
-        | with_value([*VALUED, *OWN_VALUED]),
-        max_size=3,
-    ),
-).map(lambda parts: [word for part in parts for words in part for word in words])
-
-
-@functools.cache
-def top_parser(*, client: bool) -> argparse.ArgumentParser:
-    """What makes the help, all of it."""
-    return parsers(client=client)[()]
-
-
-def by_argparse(words: list[str], *, client: bool) -> dict[str, object] | None:
-    """What it finds in a command line, by its own names; None if it refuses the line."""
-    with contextlib.redirect_stderr(io.StringIO()):
-        try:
-            found = vars(top_parser(client=client).parse_args(words))
-        except SystemExit:
-            return None
-    if found.pop("version"):
-        return {**found, "word0": "version", "word1": None, "verbose": None}
-    return None if found.get("verbose") else found
-
-
-@given(
-    LINES | LINES.map(lambda words: words[:-1]),
-    st.booleans().map(lambda client: {"client": client}),
-)
-@settings(max_examples=300, deadline=None)
-def test_help_describes_what_is_read(words: list[str], side: dict[str, bool]) -> None:
-    """The parser behind the help takes and refuses the same command lines, and finds the same."""
-    expected = by_argparse(words, **side)
-    try:
-        parsed = (parse_client if side["client"] else parse_admin)(words)
-    except CertgrinderdError as error:
-        # Of values argparse knows nothing.
-        assert expected is None or re.match(r"--\S+: expected ", str(error))  # noqa: PT017
-        return
-    assert expected is not None
-    command = [expected.pop(name, None) for name in ("word0", "word1")]
-    assert parsed.command == tuple(word for word in command if word)
-    given = {name for name in expected if name.replace("_", "-") in OPTIONS}
-    assert {name.replace("_", "-") for name in given} == set(parsed.values)
-    own = {name: value for name, value in expected.items() if name not in {*given, "verbose"}}
-    assert {**parsed.arguments, "verbose": None} == {**own, "verbose": None}
+def test_help_is_plain_text_with_its_percent_signs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.14 would colour it where it can, and argparse reads % as the start of a field."""
+    for name, value in (("FORCE_COLOR", "1"), ("TERM", "xterm"), ("COLUMNS", "80")):
+        monkeypatch.setenv(name, value)
+    for place in [(), *(command.words for command in COMMANDS)]:
+        assert "\x1b" not in help_text(place)
+        assert "%%" not in help_text(place)
 
 
 def test_help_lists_what_the_reader_may_use() -> None:

@@ -6,19 +6,24 @@ import inspect
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import yaml
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 import certgrinderd
 from certgrinderd import Certgrinderd
-from certgrinderd.errors import ConfigurationError
+from certgrinderd.errors import ConfigurationError, NotPermitted
+from certgrinderd.settings.table import LETS_ENCRYPT_STAGING, OPTIONS, Settings
+from tests.testbed.authority import issue, make_ca
 from tests.testbed.csr import make_csr
 
 PEM = make_csr(["a.example", "b.example"]).pem
@@ -93,6 +98,63 @@ def test_userconfig_is_merged_with_the_defaults() -> None:
     assert server.conf["lock-timeout"] == 300
     with pytest.raises(ConfigurationError, match="did you mean 'acme-zone'"):
         Certgrinderd({"acme_zone": "x"})
+
+
+def test_conf_is_a_dict_of_all_options() -> None:
+    """It can be read, copied, compared and iterated over as one."""
+    server = Certgrinderd({"acme-zone": "acme.example"})
+    assert list(server.conf) == list(OPTIONS)
+    assert len(server.conf) == len(OPTIONS)
+    assert server.conf == {**Settings().values(), "acme-zone": "acme.example"}
+    assert dict(server.conf) == server.conf
+    assert server.conf != Settings().values()
+    assert server.conf.get("nothing", "else") == "else"
+    with pytest.raises(KeyError):
+        server.conf["nothing"]
+
+
+def test_assignment_to_conf_is_checked_and_counts(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A value is read as the configuration file's is, and the next method goes by it."""
+    server = Certgrinderd()
+    server.conf["lock-timeout"] = "7"
+    server.conf.update({"web-root": "/x", "staging": True})
+    assert server.conf["lock-timeout"] == 7
+    assert server.conf["acme-server-url"] == LETS_ENCRYPT_STAGING
+    server.show_configuration_command()
+    text = capsys.readouterr().out
+    assert "lock-timeout: 7  # conf\n" in text
+    assert "web-root: /x  # conf\n" in text
+    paths = [str(tmp_path / name) for name in ("csr", "fullchain", "cert", "chain")]
+    assert "/work" not in server.get_certbot_command("http", *paths)
+    server.conf["certbot-work-dir"] = "/work"
+    assert "/work" in server.get_certbot_command("http", *paths)
+
+    before = dict(server.conf)
+    for name, value, message in (
+        ("webroot", "/y", "conf: there is no option 'webroot': did you mean 'web-root'?"),
+        ("lock-timeout", "soon", "conf: lock-timeout: expected a whole number of seconds"),
+        ("debug", 1, "conf: debug: expected true or false"),
+    ):
+        with pytest.raises(ConfigurationError, match=re.escape(message)):
+            server.conf[name] = value
+    with pytest.raises(ConfigurationError, match="web-root cannot be removed: set it to None"):
+        del server.conf["web-root"]
+    with pytest.raises(ConfigurationError, match="cannot be removed: set it to None"):
+        server.conf.clear()
+    assert server.conf == before
+    server.conf["lock-timeout"] = None
+    assert server.conf["lock-timeout"] == 300
+    server.conf["web-root"] = ""
+    assert server.conf["web-root"] is None
+
+
+def test_text_of_conf_has_no_secret() -> None:
+    """Whoever logs it logs no key."""
+    text = repr(Certgrinderd({"eab-kid": "key-1", "eab-hmac-key": "c2VjcmV0"}).conf)
+    assert "c2VjcmV0" not in text
+    assert "'eab-kid': 'key-1'" in text
 
 
 @pytest.mark.parametrize(
@@ -211,7 +273,7 @@ def test_shown_configuration_can_be_fed_back(capsys: pytest.CaptureFixture[str])
     fed_back = {k: v for k, v in yaml.safe_load(text).items() if v is not None}
     again = Certgrinderd(fed_back)
     assert again.conf == server.conf
-    assert json.dumps(again.conf)
+    assert json.dumps(dict(again.conf))
 
 
 def test_shown_configuration_has_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
@@ -253,3 +315,158 @@ def test_ping_answers_pong(capsys: pytest.CaptureFixture[str]) -> None:
     """And a newline."""
     Certgrinderd.ping_command()
     assert capsys.readouterr().out == "pong\n"
+
+
+CA = make_ca()
+NAMES = ["a.example", "b.example"]
+REQUEST = make_csr(NAMES)
+LEAF = issue(CA, NAMES[0], names=NAMES, key=REQUEST.key)
+OTHER = issue(CA, NAMES[0], names=NAMES)
+
+
+class Recorder(Certgrinderd):
+    """Records which methods are called, as a subclass that tightens one hears of it."""
+
+    calls: ClassVar[list[str]] = []
+    permits = True
+
+    @staticmethod
+    def parse_csr(csrstring: str = "") -> x509.CertificateSigningRequest:
+        """Recorded."""
+        Recorder.calls.append("parse_csr")
+        return Certgrinderd.parse_csr(csrstring)
+
+    @staticmethod
+    def check_csr(csr: x509.CertificateSigningRequest) -> bool:
+        """Recorded; it may refuse what is permitted otherwise."""
+        Recorder.calls.append("check_csr")
+        return Recorder.permits and Certgrinderd.check_csr(csr)
+
+    def get_certificate(self, csrpath: str) -> None:
+        """Recorded."""
+        Recorder.calls.append("get_certificate")
+        assert Path(csrpath).read_bytes() == REQUEST.pem
+        super().get_certificate(csrpath)
+
+    def get_certbot_command(self, challengetype: str, *paths: str) -> list[str]:
+        """Recorded; a line that a subclass adds gets to the program."""
+        Recorder.calls.append(f"get_certbot_command {challengetype}")
+        return [*super().get_certbot_command(challengetype, *paths), "--more"]
+
+    def run_certbot(self, command: list[str], env: dict[str, str], fullchainpath: str) -> bool:
+        """Recorded."""
+        Recorder.calls.append("run_certbot")
+        assert command[-1] == "--more"
+        return super().run_certbot(command, env, fullchainpath)
+
+
+@pytest.fixture
+def certbot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str | bool | None]:
+    """A configuration with a program that writes tmp_path/chain as Certbot does, by HTTP-01."""
+    program = tmp_path / "certbot"
+    program.write_text(
+        "#!/bin/sh\n"
+        'case "$*" in *"challenges http"*) ;; *) echo "no DNS-01 today" >&2; exit 1 ;; esac\n'
+        'while [ "$1" != --fullchain-path ]; do shift; done\n'
+        f'cat {tmp_path}/chain >"$2"\n'
+    )
+    program.chmod(0o755)
+    (tmp_path / "csr").write_bytes(REQUEST.pem)
+    (tmp_path / "chain").write_bytes(LEAF.pem + CA.pem)
+    (tmp_path / "temp").mkdir()
+    monkeypatch.delenv("CERTGRINDERD_DOMAINSETS", raising=False)
+    monkeypatch.setattr(Recorder, "permits", True)
+    Recorder.calls.clear()
+    return {
+        "acme-zone": "acme.example",
+        "auth-hook": "/bin/true",
+        "certbot-command": str(program),
+        "cleanup-hook": "/bin/true",
+        "csr-file": str(tmp_path / "csr"),
+        "domainsets": ",".join(NAMES),
+        "pid-dir": str(tmp_path),
+        "temp-dir": str(tmp_path / "temp"),
+        "web-root": str(tmp_path),
+    }
+
+
+def test_methods_are_called_in_the_documented_order(
+    capsysbinary: pytest.CaptureFixture[bytes],
+    tmp_path: Path,
+    certbot: dict[str, str | bool | None],
+) -> None:
+    """process_csr and get_certificate call the others on self; nothing is left in temp-dir."""
+    server = Recorder(certbot)
+    server.process_csr(str(tmp_path / "csr"))
+    assert Recorder.calls == [
+        *("parse_csr", "check_csr", "get_certificate"),
+        *("get_certbot_command dns", "run_certbot", "get_certbot_command http", "run_certbot"),
+    ]
+    assert capsysbinary.readouterr().out == LEAF.pem + CA.pem
+    assert list((tmp_path / "temp").iterdir()) == []
+
+
+def test_check_of_a_subclass_is_heard(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    certbot: dict[str, str | bool | None],
+) -> None:
+    """What it refuses gets no certificate by any method that checks; nothing is issued."""
+    server = Recorder(certbot)
+    monkeypatch.setattr(Recorder, "permits", False)
+    with pytest.raises(SystemExit) as caught:
+        server.process_csr(str(tmp_path / "csr"))
+    assert caught.value.code == 1
+    with pytest.raises(NotPermitted, match="check_csr"):
+        server.get_certificate_command()
+    assert capsys.readouterr().out == ""
+    assert "run_certbot" not in Recorder.calls
+    monkeypatch.setattr(Recorder, "permits", True)
+    server.get_certificate_command()
+    assert capsys.readouterr().out == (LEAF.pem + CA.pem).decode()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"domainsets": "a.example"}, "b.example"),
+        ({"max-names": "1"}, "2 names"),
+        ({"temp-dir": "/nonexistent"}, "temp-dir: cannot make a folder in /nonexistent"),
+        ({"web-root": ""}, "no certificate for a.example, b.example"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_process_csr_goes_by_the_settings(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    certbot: dict[str, str | bool | None],
+    changed: dict[str, str],
+    message: str,
+) -> None:
+    """Also within the static methods; without a certificate it ends the process with status 1."""
+    server = Certgrinderd({**certbot, **changed})
+    with pytest.raises(SystemExit) as caught:
+        server.process_csr(str(tmp_path / "csr"))
+    assert caught.value.code == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert message in captured.err
+    assert not Certgrinderd.check_csr(REQUEST.csr), "outside the environment alone counts"
+
+
+def test_chain_of_certbot_is_checked_before_it_is_printed(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    certbot: dict[str, str | bool | None],
+) -> None:
+    """One for another key is not printed; run_certbot() by itself can't know, and prints it."""
+    (tmp_path / "chain").write_bytes(OTHER.pem + CA.pem)
+    server = Certgrinderd(certbot)
+    server.get_certificate(str(tmp_path / "csr"))
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "no certificate for a.example, b.example" in captured.err
+    paths = [str(tmp_path / name) for name in ("csr", "full", "cert", "issuers")]
+    assert server.run_certbot(server.get_certbot_command("http", *paths), {}, paths[1])
+    assert capsys.readouterr().out == (OTHER.pem + CA.pem).decode()

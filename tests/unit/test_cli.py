@@ -81,9 +81,9 @@ def test_words_of_the_process_are_the_default(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        pytest.param([], "there is no command, such as get certificate", id="nothing"),
-        pytest.param(["-d"], "there is no command", id="no command"),
-        pytest.param(["pong"], "there is no command 'pong'", id="unknown command"),
+        pytest.param([], "no command given, such as get certificate", id="nothing"),
+        pytest.param(["-d"], "no command given", id="no command"),
+        pytest.param(["pong"], "unknown command 'pong'", id="unknown command"),
         pytest.param(["show"], "show needs one more word", id="half a command"),
         pytest.param(
             ["-f", "/nonexistent/conf", "show", "configuration"],
@@ -147,6 +147,21 @@ def test_command_line_beats_file(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert "log-level: WARNING  # command line" in lines
     assert "lock-timeout: 5  # configuration file" in lines
     assert f"# config-file: {path}  # command line" in lines
+
+
+def test_blank_option_of_the_command_line_unsets_that_of_the_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """So HTTP-01 can be disabled for one run; what is not blank replaces the file's value."""
+    path = tmp_path / "conf"
+    path.write_text("web-root: /www\nlog-level: WARNING\nauth-hook: ''\n")
+    words = ["-f", str(path), "--log-level", "", "show", "configuration"]
+    for web_root, shown in (("", "null"), ("/other", "/other")):
+        assert cli.main(["--web-root", web_root, *words]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert f"web-root: {shown}  # command line" in lines
+        assert "log-level: INFO  # command line" in lines
+        assert "auth-hook: manual-auth-hook.sh  # configuration file" in lines
 
 
 def test_show_csr_says_whether_it_is_permitted(

@@ -128,13 +128,13 @@ BAD = [
             id=f"{words} in the command",
         )
         for words, reason in [
-            ("get certificate", "options alone, not 'get certificate'"),
-            ("get certificate $SSH_ORIGINAL_COMMAND", "options alone, not 'get certificate'"),
-            ("ping", "options alone, not 'ping'"),
-            ("--help", "no option --help"),
-            ("-dh", "no option -h"),
-            ("--version", "no option --version"),
-            ("--web-rot /x", "no option --web-rot: did you mean --web-root"),
+            ("get certificate", "unexpected argument 'get certificate'"),
+            ("get certificate $SSH_ORIGINAL_COMMAND", "unexpected argument 'get certificate'"),
+            ("ping", "unexpected argument 'ping'"),
+            ("--help", "unrecognized option --help"),
+            ("-dh", "unrecognized option -h"),
+            ("--version", "unrecognized option --version"),
+            ("--web-rot /x", "unrecognized option --web-rot: did you mean --web-root"),
             ("--web-root", "--web-root needs a value"),
         ]
     ),

@@ -10,7 +10,7 @@ import pytest
 
 from build.make_reference import CONF_DIST, MAN_PAGE, conf_dist, man_page
 from certgrinderd.commandline.commands import COMMANDS
-from certgrinderd.commandline.usage import help_text
+from certgrinderd.commandline.parser import help_text
 from certgrinderd.errors import ConfigurationError
 from certgrinderd.settings import sources
 from certgrinderd.settings.table import OPTIONS, Settings
