@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
 import re
 import shlex
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from certgrinderd.issuance.acme.store import own_folder
 from certgrinderd.issuance.hooks import Challenge, environment, hook_command
 from certgrinderd.settings.table import BUILTIN, SYSTEM_CERTBOT, Settings
 from certgrinderd.system import files, locks, process, session
+from certgrinderd.system.deadline import Deadline
 from certgrinderd.system.log import FOR_ADMIN
 from certgrinderd.text import masked
 
@@ -182,7 +181,7 @@ def run(
             process.run(
                 command,
                 environment=variables,
-                timeout=settings.issuance_timeout,
+                deadline=Deadline(settings.issuance_timeout),
                 on_line=on_line,
                 on_error_line=on_error_line,
                 # Run by sudo, its answer would otherwise be root's alone.
@@ -209,13 +208,12 @@ def _our_turn(settings: Settings, note: str) -> Iterator[None]:
         LockTimeout: It was not our turn in time.
     """
     files.require_own_side(settings.pid_dir, label="pid-dir")
-    deadline = time.monotonic() + settings.lock_timeout
+    deadline = Deadline(settings.lock_timeout)
     client = session.queue_of(os.environ)
     with contextlib.ExitStack() as stack:
         for name in (*((f"certgrinderd.{client}.pid",) if client else ()), "certgrinderd.pid"):
             path = os.path.join(settings.pid_dir, name)  # noqa: PTH118 - a plain word
-            left = max(0, math.ceil(deadline - time.monotonic()))
-            stack.enter_context(locks.held(path, note=note, timeout=left, label="pid-dir"))
+            stack.enter_context(locks.held(path, note=note, deadline=deadline, label="pid-dir"))
         yield
 
 

@@ -8,19 +8,20 @@ import os
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
+
+from cryptography import x509
 
 from certgrinderd.errors import IssuanceError
-from certgrinderd.issuance import certbot
+from certgrinderd.issuance import certbot, other_user
+from certgrinderd.issuance.acme import account, connection, order
+from certgrinderd.issuance.acme import renewal_info as ari
+from certgrinderd.issuance.acme.session import Session
 from certgrinderd.issuance.hooks import Challenge
 from certgrinderd.issuance.request import Request
 from certgrinderd.settings.table import BUILTIN, Settings
 from certgrinderd.system import files
-
-if TYPE_CHECKING:
-    from cryptography import x509
-
-    from certgrinderd.issuance.acme.session import Session
+from certgrinderd.system.deadline import Deadline, TimeUp
 
 
 class Kind(enum.Enum):
@@ -113,38 +114,28 @@ def renewal_info(settings: Settings, certificate: x509.Certificate) -> str:
         ConfigurationError: A setting can't work.
         MalformedInput: The certificate is not one of a CA.
     """
-    from certgrinderd.issuance.acme import renewal_info
-
     with _session(settings) as session, _in_time(session, settings):
-        return renewal_info.ask(session, certificate)
+        return ari.ask(session, certificate)
 
 
 @contextlib.contextmanager
 def _session(settings: Settings) -> Iterator[Session]:
-    # Not before: these make a request to another engine slower for nothing.
-    from certgrinderd.issuance.acme.session import Session
-    from certgrinderd.system import https
-    from certgrinderd.system.waiting import Patience
-
-    with https.client(
-        # The variable is what certbot goes by.
+    trusted = connection.trust(
+        # certbot uses the same variable.
         ca_file=settings.acme_ca_file or os.environ.get("REQUESTS_CA_BUNDLE"),
         verify=not settings.skip_acme_server_cert_verify,
-        environment=os.environ,
-    ) as client:
-        patience = Patience(settings.issuance_timeout)
-        yield Session(settings.acme_server_url, client, patience)
+    )
+    with contextlib.closing(connection.Client(trusted, os.environ)) as client:
+        yield Session(settings.acme_server_url, client, Deadline(settings.issuance_timeout))
 
 
 @contextlib.contextmanager
 def _in_time(session: Session, settings: Settings) -> Iterator[None]:
     """Give a task all of issuance-timeout, from now on."""
-    from certgrinderd.system.waiting import OutOfTime, Patience
-
-    session.patience = Patience(settings.issuance_timeout)
+    session.deadline = Deadline(settings.issuance_timeout)
     try:
         yield
-    except OutOfTime as error:
+    except TimeUp as error:
         raise IssuanceError(
             f"it took longer than the {settings.issuance_timeout} seconds of issuance-timeout"
         ) from error
@@ -174,14 +165,10 @@ class _OtherUser:
         self._settings = settings
 
     def issue(self, preferred: Sequence[Challenge], request: Request) -> bytes:
-        from certgrinderd.issuance import other_user
-
         del preferred  # the other side has its own
         return other_user.issue(self._settings, request.csr_pem)
 
     def describe_account(self) -> str:
-        from certgrinderd.issuance import other_user
-
         return other_user.describe_account(self._settings)
 
 
@@ -191,13 +178,10 @@ class _Builtin:
         self._session = session
 
     def issue(self, preferred: Sequence[Challenge], request: Request) -> bytes:
-        from certgrinderd.issuance.acme import order
-
         with _in_time(self._session, self._settings):
             return order.issue(self._session, self._settings, preferred, request)
 
     def describe_account(self) -> str:
-        from certgrinderd.issuance.acme.account import describe, find
-
         with _in_time(self._session, self._settings):
-            return describe(self._session, find(self._session, self._settings))
+            found = account.find(self._session, self._settings)
+            return account.describe(self._session, found)

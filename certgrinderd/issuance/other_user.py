@@ -24,6 +24,7 @@ from certgrinderd.issuance.hooks import environment
 from certgrinderd.settings.kinds import LOG_LEVELS
 from certgrinderd.settings.table import LETS_ENCRYPT, Settings
 from certgrinderd.system import process
+from certgrinderd.system.deadline import Deadline
 from certgrinderd.system.log import FOR_ADMIN
 
 logger = logging.getLogger(__name__)
@@ -87,8 +88,8 @@ def _run(settings: Settings, options: list[str], stdin: bytes) -> bytes:
         process.run(
             command,
             environment=environment(settings, None, os.environ),
-            # Its own limit is for each attempt and CA.
-            timeout=4 * settings.issuance_timeout,
+            # The other side has the same limit for each challenge and CA.
+            deadline=Deadline(4 * settings.issuance_timeout),
             on_line=output,
             on_error_line=log.pass_on,
             stdin=stdin,

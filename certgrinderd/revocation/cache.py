@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes
 
 from certgrinderd.errors import ConfigurationError
 from certgrinderd.system import locks
+from certgrinderd.system.deadline import Deadline
 from certgrinderd.system.files import write_private
 
 # Responses live for days. A client may come with ever new certificates, so there is an end.
@@ -88,11 +89,11 @@ class Entry:
             raise self._unusable(error) from error
 
     @contextlib.contextmanager
-    def locked(self, *, timeout: float) -> Iterator[None]:
+    def locked(self, deadline: Deadline) -> Iterator[None]:
         """Be the only one who fetches this response.
 
         Args:
-            timeout: Seconds to wait for another one.
+            deadline: How long to wait for another one.
 
         Raises:
             ConfigurationError: The folder can't be used.
@@ -104,7 +105,7 @@ class Entry:
         except OSError as error:
             raise self._unusable(error) from error
         path = str(self._folder / f"{self._stem}.lock")
-        with locks.held(path, note="get ocsp", timeout=timeout, label="cache-dir"):
+        with locks.held(path, note="get ocsp", deadline=deadline, label="cache-dir"):
             yield
 
     def _prune(self) -> None:

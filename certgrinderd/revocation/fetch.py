@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.ocsp import OCSPRequest
 
 from certgrinderd.errors import RevocationError, Temporary, Unreachable
-from certgrinderd.revocation import crl, ocsp
+from certgrinderd.revocation import crl, download, ocsp
+from certgrinderd.revocation.cache import Entry
 from certgrinderd.revocation.status import Status
 from certgrinderd.settings.table import Settings
-from certgrinderd.system import http
-from certgrinderd.system.hangup import watched
-
-if TYPE_CHECKING:
-    from certgrinderd.revocation.cache import Entry
+from certgrinderd.system.deadline import Deadline
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +61,10 @@ class Question:
         """Whether requests may go to public addresses alone."""
         return self.for_client and not self.settings.ocsp_allow_private
 
+    def deadline(self, seconds: float) -> Deadline:
+        """A time limit; a client that hangs up ends the run."""
+        return Deadline(seconds, for_client=self.for_client)
+
 
 def everything(question: Question) -> list[tuple[str, str]]:
     """Ask in all ways, and return for each what it is called and what was said or went wrong."""
@@ -96,7 +95,7 @@ def ocsp_response(question: Question) -> Answer:
     kept = _kept_response(question, entry.read(LARGEST_RESPONSE))
     if kept is not None:
         return kept
-    with entry.locked(timeout=question.settings.ocsp_timeout * (len(urls) + 1)):
+    with entry.locked(question.deadline(question.settings.ocsp_timeout * (len(urls) + 1))):
         # Another one may have fetched it while we waited.
         kept = _kept_response(question, entry.read(LARGEST_RESPONSE))
         if kept is None:
@@ -109,8 +108,6 @@ def _cache_entry(question: Question) -> Entry | None:
     folder = question.settings.cache_dir
     if folder is None:
         return None
-    from certgrinderd.revocation.cache import Entry
-
     entry = Entry(folder, question.certificate, question.issuer)
     if not entry.is_ours():
         logger.info("not using the cache: its folder belongs to another user")
@@ -134,18 +131,18 @@ def _kept_response(question: Question, data: bytes | None) -> Answer | None:
 def _fetched_response(question: Question, urls: Sequence[str]) -> Answer:
     request = ocsp.build_request(question.certificate, question.issuer)
     settings = question.settings
-    bounds = http.Bounds(settings.ocsp_timeout, LARGEST_RESPONSE, question.public_only)
 
     def ask(url: str) -> Answer:
         # POST is what every responder takes (RFC 6960 appendix A.1), and no cache between us and
         # the responder answers it with an older response.
-        with _worth_while(question):
-            data = http.fetch(
-                url,
-                bounds,
-                body=request.public_bytes(Encoding.DER),
-                content_type="application/ocsp-request",
-            )
+        data = download.fetch(
+            url,
+            question.deadline(settings.ocsp_timeout),
+            size=LARGEST_RESPONSE,
+            public_only=question.public_only,
+            body=request.public_bytes(Encoding.DER),
+            content_type="application/ocsp-request",
+        )
         return _verified_response(question, request, data, source=url)
 
     return _first(urls, ask, what="OCSP response")
@@ -172,11 +169,14 @@ def certificate_revocation_list(question: Question) -> Answer:
     """
     urls = crl.distribution_urls(question.certificate)[:MOST_URLS]
     settings = question.settings
-    bounds = http.Bounds(settings.crl_timeout, settings.max_crl_size, question.public_only)
 
     def ask(url: str) -> Answer:
-        with _worth_while(question):
-            data = http.fetch(url, bounds)
+        data = download.fetch(
+            url,
+            question.deadline(settings.crl_timeout),
+            size=settings.max_crl_size,
+            public_only=question.public_only,
+        )
         status = crl.verify(
             crl.parse(data),
             certificate=question.certificate,
@@ -190,11 +190,6 @@ def certificate_revocation_list(question: Question) -> Answer:
     except Unreachable as error:
         # A CRL is a file that is there or not: no answer is the CA's failure.
         raise RevocationError(str(error)) from error
-
-
-def _worth_while(question: Question) -> AbstractContextManager[None]:
-    """End the run when a client hangs up: its servers may take minutes, and it comes again."""
-    return watched() if question.for_client else nullcontext()
 
 
 def _first(urls: Sequence[str], ask: Callable[[str], Answer], *, what: str) -> Answer:

@@ -12,14 +12,14 @@ import pytest
 from certgrinderd.errors import AcmeError
 from certgrinderd.issuance.acme import order as order_module
 from certgrinderd.issuance.acme import store
+from certgrinderd.issuance.acme.connection import Answer
 from certgrinderd.issuance.acme.jws import AccountKey
 from certgrinderd.issuance.acme.session import Session
 from certgrinderd.issuance.hooks import Challenge
 from certgrinderd.issuance.request import Request
 from certgrinderd.pki.csr import requested_names
 from certgrinderd.settings.table import Settings
-from certgrinderd.system.https import Answer
-from certgrinderd.system.waiting import Patience
+from certgrinderd.system.deadline import Deadline
 from tests.testbed.csr import make_csr
 
 CA = "https://ca.example"
@@ -32,7 +32,7 @@ class FakeSession:
     directory_url = f"{CA}/directory"
 
     def __init__(self, authorization: dict[str, Any]) -> None:
-        self.patience = Patience(20, for_client=False)
+        self.deadline = Deadline(20, for_client=False)
         self.key: AccountKey | None = None
         self.account_url: str | None = None
         self.directory: dict[str, str] = {}

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from certgrinderd.errors import AcmeError
 from certgrinderd.issuance.acme.chains import alternates
+from certgrinderd.issuance.acme.connection import Answer
 from certgrinderd.issuance.acme.session import json_object, problem_text, retry_after
-from certgrinderd.system.https import Answer
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20),

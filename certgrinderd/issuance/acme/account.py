@@ -12,6 +12,7 @@ from certgrinderd.issuance.acme.session import Session, json_object
 from certgrinderd.issuance.acme.store import Account, config_dir
 from certgrinderd.settings.table import Settings
 from certgrinderd.system import files, locks
+from certgrinderd.system.deadline import Deadline
 from certgrinderd.system.log import FOR_ADMIN
 
 logger = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ def _lock(settings: Settings) -> AbstractContextManager[None]:
     return locks.held(
         str(folder / ".certgrinderd-account.lock"),
         note="registering an ACME account",
-        timeout=settings.lock_timeout,
+        deadline=Deadline(settings.lock_timeout),
         label="certbot-config-dir",
     )
 

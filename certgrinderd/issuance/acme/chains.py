@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.x509.oid import NameOID
 
 from certgrinderd.errors import AcmeError, MalformedInput, Unreachable
+from certgrinderd.issuance.acme.connection import Answer
 from certgrinderd.issuance.acme.session import Session
 from certgrinderd.pki.certificates import parse_chain, spki
 from certgrinderd.settings.table import Settings
-from certgrinderd.system import https
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def _alternate(session: Session, url: str) -> bytes | None:
         return None
 
 
-def alternates(answer: https.Answer) -> list[str]:
+def alternates(answer: Answer) -> list[str]:
     """Return the URLs of the other chains that a certificate's answer names."""
     links = ", ".join(answer.headers.get_all("Link") or ())
     return _ALTERNATE.findall(links)[:_MOST_ALTERNATES]

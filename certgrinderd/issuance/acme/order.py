@@ -17,7 +17,7 @@ from certgrinderd.issuance.hooks import Challenge
 from certgrinderd.issuance.request import Request
 from certgrinderd.issuance.run_hooks import Task, published
 from certgrinderd.settings.table import Settings
-from certgrinderd.system.waiting import each
+from certgrinderd.system.parallel import each
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def issue(
             return _finalize(session, settings, order, request)
         except _OrderLost:
             logger.info("another request got that order; placing a new one")
-    raise IssuanceError("the CA gives the order for these names to others again and again")
+    raise IssuanceError("the CA keeps returning orders already finalized elsewhere")
 
 
 def _new_order(session: Session, settings: Settings, account: Account, request: Request) -> _Order:
@@ -150,7 +150,7 @@ def _authorize(
     urls = order.body.get("authorizations")
     if not isinstance(urls, list) or not all(isinstance(url, str) for url in urls):
         raise AcmeError("the CA's order has no list of authorizations")
-    patience = session.patience
+    deadline = session.deadline
 
     def ask(url: str) -> dict[str, Any]:
         return _authorization(session, url)
@@ -163,7 +163,7 @@ def _authorize(
             if ask(one.authorization_url).get("status") == "pending":
                 raise
 
-    found = each(ask, urls, at_once=_AT_ONCE, patience=patience)
+    found = each(ask, urls, at_once=_AT_ONCE, deadline=deadline)
     assert session.key is not None  # noqa: S101 - for the type checker
     pending = [
         _pending(url, authorization, preferred, session.key)
@@ -172,8 +172,8 @@ def _authorize(
     ]
     _require_requested([one.task.domain for one in pending], request)
     logger.info("%d of %d names are to be proved", len(pending), len(found))
-    with published([one.task for one in pending], settings, patience):
-        each(answer, pending, at_once=_AT_ONCE, patience=patience)
+    with published([one.task for one in pending], settings, deadline):
+        each(answer, pending, at_once=_AT_ONCE, deadline=deadline)
         return _wait(session, order, until=_READY)
 
 
@@ -254,7 +254,7 @@ def _wait(
     """
     pause, wanted = _FIRST_PAUSE, first_pause
     while True:
-        session.patience.pause(wanted or pause)
+        session.deadline.pause(wanted or pause)
         pause = min(pause * 1.5, _LONGEST_PAUSE)
         answer = session.post(order.url, None)
         order = _Order(order.url, json_object(answer, order.url))

@@ -12,8 +12,9 @@ from typing import Any
 
 from certgrinderd.errors import AcmeError, RateLimited, Unreachable
 from certgrinderd.issuance.acme import jws
-from certgrinderd.system import https
-from certgrinderd.system.waiting import Patience
+from certgrinderd.issuance.acme.connection import Answer, Client
+from certgrinderd.system import http
+from certgrinderd.system.deadline import Deadline
 
 logger = logging.getLogger(__name__)
 
@@ -38,14 +39,14 @@ class Session:
 
     Attributes:
         directory_url: The server's.
-        patience: The time that there is for the task at hand.
+        deadline: For the task in hand.
         key: The account's key.
         account_url: The account; None as long as there is none.
     """
 
-    def __init__(self, directory_url: str, client: https.Client, patience: Patience) -> None:
+    def __init__(self, directory_url: str, client: Client, deadline: Deadline) -> None:
         self.directory_url = directory_url
-        self.patience = patience
+        self.deadline = deadline
         self.key: jws.AccountKey | None = None
         self.account_url: str | None = None
         self._client = client
@@ -85,7 +86,7 @@ class Session:
         found = self.directory.get("meta")
         return found if isinstance(found, dict) else {}
 
-    def get(self, url: str) -> https.Answer:
+    def get(self, url: str) -> Answer:
         """Ask without a signature.
 
         Raises:
@@ -93,7 +94,7 @@ class Session:
         """
         return self._ask("GET", url)
 
-    def post(self, url: str, payload: object, *, by_key: bool = False) -> https.Answer:
+    def post(self, url: str, payload: object, *, by_key: bool = False) -> Answer:
         """Send a signed request.
 
         Args:
@@ -109,19 +110,19 @@ class Session:
 
     def _ask(
         self, method: str, url: str, payload: object = None, *, by_key: bool = False
-    ) -> https.Answer:
+    ) -> Answer:
         bad_nonces = failures = 0
         while True:
-            self.patience.check()
+            self.deadline.check()
             answer, is_limit = None, False
             try:
                 answer = self._once(method, url, payload, by_key=by_key)
-            except https.NotTrusted as error:
+            except http.NotTrusted as error:
                 raise AcmeError(
                     f"the ACME server is not to be trusted: {error}; for the private CA behind it "
                     "there is acme-ca-file"
                 ) from error
-            except https.ConnectionFailed as error:
+            except http.Failed as error:
                 reason = f"the ACME server cannot be reached: {error}"
             if answer is not None:
                 if answer.status < 300:  # noqa: PLR2004 - HTTP
@@ -152,11 +153,11 @@ class Session:
             raise kind(f"{reason}; try again later")
         pause = wanted if wanted is not None else _FIRST_PAUSE * 2 ** (failures - 1)
         logger.warning("%s; trying again in %g seconds", reason, pause)
-        self.patience.pause(pause)
+        self.deadline.pause(pause)
 
-    def _once(self, method: str, url: str, payload: object, *, by_key: bool) -> https.Answer:
+    def _once(self, method: str, url: str, payload: object, *, by_key: bool) -> Answer:
         if method != "POST":
-            answer = self._client.request(method, url, check=self.patience.check)
+            answer = self._client.request(method, url, deadline=self.deadline)
         else:
             assert self.key is not None  # noqa: S101 - for the type checker
             body = jws.request(
@@ -168,7 +169,7 @@ class Session:
             )
             headers = {"Content-Type": "application/jose+json"}
             answer = self._client.request(
-                "POST", url, body=body, headers=headers, check=self.patience.check
+                "POST", url, body=body, headers=headers, deadline=self.deadline
             )
         nonce = answer.headers.get("Replay-Nonce")
         if nonce:
@@ -180,14 +181,14 @@ class Session:
         try:
             return self._nonces.pop()
         except IndexError:
-            answer = self._client.request("HEAD", self.url("newNonce"), check=self.patience.check)
+            answer = self._client.request("HEAD", self.url("newNonce"), deadline=self.deadline)
         nonce = answer.headers.get("Replay-Nonce")
         if not nonce:
-            raise https.ConnectionFailed(f"no nonce came (HTTP status {answer.status})")
+            raise http.Failed(f"no nonce came (HTTP status {answer.status})")
         return nonce
 
 
-def json_object(answer: https.Answer, url: str) -> dict[str, Any]:
+def json_object(answer: Answer, url: str) -> dict[str, Any]:
     """Read an answer as a JSON object.
 
     Raises:
@@ -207,7 +208,7 @@ def _json_object(data: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def retry_after(answer: https.Answer) -> float | None:
+def retry_after(answer: Answer) -> float | None:
     """Return the seconds that a server asks us to wait (RFC 9110 section 10.2.3), if it does."""
     text = answer.headers.get("Retry-After")
     if text is None:
@@ -225,7 +226,7 @@ def retry_after(answer: https.Answer) -> float | None:
     return min(max(0.0, wanted), _LONGEST_WAIT)
 
 
-def _problem(answer: https.Answer, url: str) -> AcmeError:
+def _problem(answer: Answer, url: str) -> AcmeError:
     found = _json_object(answer.body)
     if found is None or not isinstance(found.get("type", ""), str):
         text = answer.body[:200].decode("utf-8", "replace").strip()
