@@ -106,7 +106,7 @@ class AddressRefused(RevocationError):
 
 
 class Temporary(CertgrinderdError):
-    """Nobody has to mend anything: try again later."""
+    """A temporary failure: try again later."""
 
     exit_code = 5
 

@@ -1,4 +1,4 @@
-"""What talks to the CA: an ACME client of our own, or certbot."""
+"""What gets a certificate: our own ACME client, Certbot, or a program that runs as another user."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ class Engine(Protocol):
             request: The CSR and its names.
 
         Returns:
-            The chain in PEM, not looked at.
+            The chain in PEM, not checked.
 
         Raises:
-            IssuanceError: There is none.
-            Temporary: Later there may be one; Unreachable if it is the CA's fault.
+            IssuanceError: It failed.
+            Temporary: It may work later; Unreachable if the CA can't answer now.
             ConfigurationError: A setting can't work.
         """
 
@@ -89,7 +89,7 @@ def chosen(settings: Settings) -> Choice:
 
 @contextlib.contextmanager
 def opened(settings: Settings) -> Iterator[Engine]:
-    """Give the engine in force, and let go of what it holds in the end.
+    """Return the engine in force, and close its connections in the end.
 
     Raises:
         ConfigurationError: A setting can't work.
@@ -109,10 +109,10 @@ def renewal_info(settings: Settings, certificate: x509.Certificate) -> str:
         Lines for people and programs; see renewal_info.ask.
 
     Raises:
-        IssuanceError: The CA does not tell.
+        IssuanceError: The CA has no renewal information.
         Unreachable: The CA does not answer.
         ConfigurationError: A setting can't work.
-        MalformedInput: The certificate is not one of a CA.
+        MalformedInput: The certificate does not name its issuer's key.
     """
     with _session(settings) as session, _in_time(session, settings):
         return ari.ask(session, certificate)
@@ -137,7 +137,7 @@ def _in_time(session: Session, settings: Settings) -> Iterator[None]:
         yield
     except TimeUp as error:
         raise IssuanceError(
-            f"it took longer than the {settings.issuance_timeout} seconds of issuance-timeout"
+            f"issuance-timeout is over: it took longer than {settings.issuance_timeout} seconds"
         ) from error
 
 
@@ -165,7 +165,7 @@ class _OtherUser:
         self._settings = settings
 
     def issue(self, preferred: Sequence[Challenge], request: Request) -> bytes:
-        del preferred  # the other side has its own
+        del preferred  # the other side decides by its own settings
         return other_user.issue(self._settings, request.csr_pem)
 
     def describe_account(self) -> str:

@@ -1,4 +1,4 @@
-"""Asking for OCSP responses and CRLs: which URLs, in what order, and when to give up."""
+"""Getting OCSP responses and CRLs: which URLs, in which order, from the cache or fetched."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from certgrinderd.system.deadline import Deadline
 logger = logging.getLogger(__name__)
 
 LARGEST_RESPONSE = 65536
-# A certificate with more of them would keep us busy for its own sake.
+# A certificate may name any number of URLs; the rest is not tried.
 MOST_URLS = 8
 
 
@@ -30,7 +30,7 @@ class Answer:
     """A verified OCSP response or CRL.
 
     Attributes:
-        der: It, as it came.
+        der: The response or CRL, unchanged.
         status: What it says about the certificate.
         source: Where it came from, for people.
     """
@@ -67,7 +67,7 @@ class Question:
 
 
 def everything(question: Question) -> list[tuple[str, str]]:
-    """Ask in all ways, and return for each what it is called and what was said or went wrong."""
+    """Ask for the OCSP response and the CRL; return the name and the result or error of each."""
     answers = []
     ways = (("OCSP", ocsp_response), ("CRL", certificate_revocation_list))
     for name, ask in ways:
@@ -86,7 +86,7 @@ def ocsp_response(question: Question) -> Answer:
         RevocationError: There is none; the log has the cause for each responder.
         Unreachable: No responder answered.
         ConfigurationError: The setting `cache-dir` can't be used.
-        LockTimeout: Another run asks the same, and takes too long.
+        LockTimeout: Another process fetches the same response, and takes too long.
     """
     urls = ocsp.responder_urls(question.certificate)[:MOST_URLS]
     entry = _cache_entry(question)
@@ -96,7 +96,7 @@ def ocsp_response(question: Question) -> Answer:
     if kept is not None:
         return kept
     with entry.locked(question.deadline(question.settings.ocsp_timeout * (len(urls) + 1))):
-        # Another one may have fetched it while we waited.
+        # Another process may have fetched it while we waited.
         kept = _kept_response(question, entry.read(LARGEST_RESPONSE))
         if kept is None:
             kept = _fetched_response(question, urls)
@@ -188,7 +188,7 @@ def certificate_revocation_list(question: Question) -> Answer:
     try:
         return _first(urls, ask, what="CRL")
     except Unreachable as error:
-        # A CRL is a file that is there or not: no answer is the CA's failure.
+        # A CRL is a file on a web server: if there is no answer, the CA has to fix it.
         raise RevocationError(str(error)) from error
 
 

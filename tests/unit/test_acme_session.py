@@ -82,7 +82,7 @@ def test_any_problem_of_the_right_shape_is_a_text(problem: object) -> None:
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b"{", b'"x"', b"\xff", b"[" * 100_000])
 def test_no_json_object(body: bytes) -> None:
     """Anything but a JSON object is an AcmeError."""
-    with pytest.raises(AcmeError, match="no JSON object"):
+    with pytest.raises(AcmeError, match="not a JSON object"):
         json_object(answer(body), "https://ca/x")
     assert json_object(answer(b'{"a": 1}'), "https://ca/x") == {"a": 1}
 

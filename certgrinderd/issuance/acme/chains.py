@@ -26,8 +26,8 @@ _ALTERNATE = re.compile(r'<([^<>]+)>\s*;[^,<]*\brel\s*=\s*"?alternate"?', re.IGN
 def download(session: Session, settings: Settings, url: str) -> bytes:
     """Download a certificate with the chain that the settings ask for.
 
-    A certificate that was issued is never given up because of its chain: the CA's default one is
-    the answer when no other fits, can be read or can be reached.
+    If no other chain fits, or it can't be downloaded or parsed, the answer is the CA's default one:
+    a certificate that was issued is never dropped because of its chain.
 
     Args:
         session: With the CA.
@@ -95,7 +95,7 @@ def _issuer_names(certificate: x509.Certificate) -> Iterator[str]:
 
 
 def is_for(pem: bytes, public_key: CertificatePublicKeyTypes) -> bool:
-    """Whether the first certificate of a chain has this key. One that can't be read may have."""
+    """Whether the first certificate of a chain has this key; true if it can't be parsed."""
     try:
         leaf = parse_chain(pem)[0]
     except MalformedInput:

@@ -26,14 +26,14 @@ _MOST_SUBPROBLEMS = 100
 _MOST_BAD_NONCES = 40
 _MOST_FAILURES = 4
 _FIRST_PAUSE = 0.25
-# A longer wait is the client's to decide: it comes back by itself.
+# For a longer wait the run ends: the client tries again by itself.
 _LONGEST_RETRY_AFTER = 10.0
-# Who says more says nothing; and there has to be a date for it.
+# More makes no sense, and could not be shown as a date.
 _LONGEST_WAIT = 366 * 86400.0
 
 
 class Session:
-    """A server and, once there is one, the account with which we speak to it.
+    """A server, and our account there once we have one.
 
     Safe to use from several threads.
 
@@ -56,7 +56,7 @@ class Session:
 
     @property
     def directory(self) -> Mapping[str, Any]:
-        """What the server offers (RFC 8555 section 7.1.1), asked for once.
+        """The server's directory (RFC 8555 section 7.1.1), which is fetched once.
 
         Raises:
             AcmeError, Unreachable: See get.
@@ -82,12 +82,12 @@ class Session:
 
     @property
     def meta(self) -> Mapping[str, Any]:
-        """The directory's facts about the server; empty if it tells none."""
+        """The directory's "meta" object; empty if there is none."""
         found = self.directory.get("meta")
         return found if isinstance(found, dict) else {}
 
     def get(self, url: str) -> Answer:
-        """Ask without a signature.
+        """Make a request without a signature.
 
         Raises:
             AcmeError, Unreachable: See post.
@@ -100,11 +100,11 @@ class Session:
         Args:
             url: Where to.
             payload: What JSON can say; None for POST-as-GET.
-            by_key: Whether the key speaks for itself, for an account that is to be made or found.
+            by_key: Whether to send the public key instead of the account's URL (for newAccount).
 
         Raises:
-            AcmeError: The server says no.
-            Unreachable: It does not answer, or not now; RateLimited if that is why.
+            AcmeError: The server refuses.
+            Unreachable: It does not answer, or can't now; RateLimited if we ask too often.
         """
         return self._ask("POST", url, payload, by_key=by_key)
 
@@ -119,11 +119,10 @@ class Session:
                 answer = self._once(method, url, payload, by_key=by_key)
             except http.NotTrusted as error:
                 raise AcmeError(
-                    f"the ACME server is not to be trusted: {error}; for the private CA behind it "
-                    "there is acme-ca-file"
+                    f"cannot trust the ACME server: {error}; for a private CA set acme-ca-file"
                 ) from error
             except http.Failed as error:
-                reason = f"the ACME server cannot be reached: {error}"
+                reason = f"cannot reach the ACME server: {error}"
             if answer is not None:
                 if answer.status < 300:  # noqa: PLR2004 - HTTP
                     return answer
@@ -143,7 +142,7 @@ class Session:
         """Wait before the next attempt.
 
         Raises:
-            Unreachable, RateLimited: There is to be none, or the server wants a longer pause.
+            Unreachable, RateLimited: It was the last attempt, or the server wants a longer pause.
         """
         kind = RateLimited if is_limit else Unreachable
         if wanted is not None and wanted > _LONGEST_RETRY_AFTER:
@@ -196,7 +195,7 @@ def json_object(answer: Answer, url: str) -> dict[str, Any]:
     """
     found = _json_object(answer.body)
     if found is None:
-        raise AcmeError(f"the ACME server answers {url} with something that is no JSON object")
+        raise AcmeError(f"the answer of the ACME server for {url} is not a JSON object")
     return found
 
 
@@ -237,7 +236,7 @@ def _problem(answer: Answer, url: str) -> AcmeError:
 def problem_text(problem: object) -> str:
     """Return a problem document (RFC 7807, RFC 8555 section 6.7) as one line for people."""
     if not isinstance(problem, dict):
-        return "that something failed, and not what"
+        return "that something failed, without a reason"
     found = problem.get("subproblems")
     subproblems = found[:_MOST_SUBPROBLEMS] if isinstance(found, list) else []
     return "; ".join(
@@ -261,7 +260,7 @@ def _one_problem(problem: Mapping[str, Any]) -> str:
 def _identifier(problem: Mapping[str, Any]) -> str:
     identifier = problem.get("identifier")
     value = identifier.get("value") if isinstance(identifier, dict) else None
-    return str(value)[:_LONGEST_TEXT] if value else "(for no name)"
+    return str(value)[:_LONGEST_TEXT] if value else "(no name)"
 
 
 def _kind(problem: Mapping[str, Any]) -> str:
