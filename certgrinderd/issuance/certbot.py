@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -297,8 +298,6 @@ def run_own(settings: Settings, words: Sequence[str]) -> str | int | None:
         IssuanceError: It failed.
         ConfigurationError: Its folders are another user's, and we are root.
     """
-    import signal
-
     from acme.errors import Error as AcmeLibraryError
     from certbot.errors import Error as CertbotError
     from certbot.main import main

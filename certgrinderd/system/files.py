@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import select
 import shutil
 import stat
@@ -107,8 +108,6 @@ def require_own_side(folder: str, *, label: str) -> None:
             owner = place.stat().st_uid
             break
     if owner != 0:
-        import pwd
-
         try:
             name = pwd.getpwuid(owner).pw_name
         except KeyError:

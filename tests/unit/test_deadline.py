@@ -56,15 +56,16 @@ def test_first_error_stops_the_rest(at_once: int) -> None:
     assert len(started) < 1000
 
 
-def test_signal_stops_all_threads() -> None:
-    """An interruption of the main thread ends the others' waiting too, and comes out."""
+@pytest.mark.parametrize("signals", [1, 2])
+def test_signal_stops_all_threads(signals: int) -> None:
+    """It ends the others' waiting too, and comes out; a second one leaves no call behind."""
 
     def interrupt(number: int, _frame: object) -> None:
         raise Interrupted("ended", number)
 
     before = signal.signal(signal.SIGTERM, interrupt)
+    started, stopped = threading.Barrier(3, timeout=20), threading.Event()
     ended = []
-    started = threading.Barrier(3, timeout=20)
     ours = deadline()
 
     def call(_: int) -> None:
@@ -72,12 +73,17 @@ def test_signal_stops_all_threads() -> None:
         try:
             ours.pause(25)
         except Stopped:
+            stopped.set()
+            time.sleep(0.3)
             ended.append(True)
             raise
 
     def kick() -> None:
         started.wait()
         os.kill(os.getpid(), signal.SIGTERM)
+        if signals > 1:
+            stopped.wait(20)
+            os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=kick).start()
     try:
@@ -95,42 +101,6 @@ def test_pause_ends_when_the_time_is_over() -> None:
         deadline(0.1).pause(20)
     assert time.monotonic() - start < 10
     deadline().pause(0.01)
-
-
-def test_interrupted_threads_are_waited_for() -> None:
-    """A second signal does not leave a call behind that is about to stop."""
-
-    def interrupt(number: int, _frame: object) -> None:
-        raise Interrupted("ended", number)
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    started = threading.Barrier(3, timeout=20)
-    stopped, ended = threading.Event(), []
-    ours = deadline()
-
-    def call(_: int) -> None:
-        started.wait()
-        try:
-            ours.pause(25)
-        except Stopped:
-            stopped.set()
-            time.sleep(0.5)
-            ended.append(True)
-            raise
-
-    def kick() -> None:
-        started.wait()
-        os.kill(os.getpid(), signal.SIGTERM)
-        stopped.wait(20)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=kick).start()
-    try:
-        with pytest.raises(Interrupted):
-            each(call, [1, 2], at_once=2, deadline=ours)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert ended == [True, True]
 
 
 def test_call_that_takes_too_long_is_given_up() -> None:

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from certgrinderd.errors import AcmeError, RateLimited, Unreachable
@@ -214,8 +215,6 @@ def retry_after(answer: Answer) -> float | None:
         return None
     if text.strip().isascii() and text.strip().isdigit():
         return min(float(text.strip()[:9]), _LONGEST_WAIT)
-    from email.utils import parsedate_to_datetime
-
     try:
         when = parsedate_to_datetime(text)
     except (TypeError, ValueError, IndexError, OverflowError):
