@@ -320,7 +320,9 @@ class Certgrinderd:
 
     def get_renewal_info_command(self) -> None:
         """Read a certificate chain, and print when the CA wants the leaf to be renewed."""
-        write_answer(engines.renewal_info(self._settings, self._read_chain()[0]).encode())
+        from certgrinderd.issuance import builtin
+
+        write_answer(builtin.renewal_info(self._settings, self._read_chain()[0]).encode())
 
     # Commands that show something.
 

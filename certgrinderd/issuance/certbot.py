@@ -1,16 +1,14 @@
-"""The certbot command line: the one seam between "this CSR is allowed" and "talk to the CA"."""
+"""Running Certbot: its command line, one run at a time, and what it prints."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
 import re
 import shlex
 import signal
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from certgrinderd.issuance.hooks import Challenge, environment, hook_command
 from certgrinderd.onefile import identity
 from certgrinderd.settings.table import BUILTIN, SYSTEM_CERTBOT, Settings
 from certgrinderd.system import files, locks, process, session
+from certgrinderd.system.deadline import Deadline
 from certgrinderd.system.log import FOR_ADMIN
 from certgrinderd.text import masked
 
@@ -143,18 +142,18 @@ def run(
 ) -> list[str]:
     """Run certbot when it is our turn, and return what it prints on standard output.
 
-    Its standard error is passed on as it comes; what it prints is for the log of an admin, unless
-    it fails: then it holds the CA's reasons.
+    Its standard error is logged as it comes. Its standard output is logged for admins only, unless
+    it fails: then the CA's reasons are in it.
 
     Args:
         settings: For the queue and the time limit.
         command: All words.
         variables: All of its environment.
-        note: What it is for, for those who wait in the queue.
+        note: What the run is for, shown to those who wait in the queue.
 
     Raises:
         ConfigurationError: The queue's file can't be used.
-        LockTimeout: It was not our turn in time.
+        LockTimeout: Others held the lock for too long.
         process.ProgramFailed: It failed.
     """
     lines: list[str] = []
@@ -178,10 +177,10 @@ def run(
             process.run(
                 command,
                 environment=variables,
-                timeout=settings.issuance_timeout,
+                deadline=Deadline(settings.issuance_timeout),
                 on_line=on_line,
                 on_error_line=on_error_line,
-                # Run by sudo, its answer would otherwise be root's alone.
+                # If sudo runs it as root, we must be able to read the chain.
                 umask=0o022,
             )
         except process.ProgramFailed as error:
@@ -197,30 +196,27 @@ def run(
 def _our_turn(settings: Settings, note: str) -> Iterator[None]:
     """Wait until no other certbot runs.
 
-    The requests of one client queue up among themselves first, so that it has one place in the
-    queue of all clients, however many it sends.
+    The requests of one client queue on a lock of their own first, so that a client has one place
+    in the queue of all clients, however many requests it sends.
 
     Raises:
-        ConfigurationError: A queue's file can't be used.
-        LockTimeout: It was not our turn in time.
+        ConfigurationError: A lock file can't be used.
+        LockTimeout: Others held a lock for too long.
     """
     files.require_own_side(settings.pid_dir, label="pid-dir")
-    deadline = time.monotonic() + settings.lock_timeout
+    deadline = Deadline(settings.lock_timeout)
     client = session.queue_of(os.environ)
     with contextlib.ExitStack() as stack:
         for name in (*((f"certgrinderd.{client}.pid",) if client else ()), "certgrinderd.pid"):
             path = os.path.join(settings.pid_dir, name)  # noqa: PTH118 - a plain word
-            left = max(0, math.ceil(deadline - time.monotonic()))
-            stack.enter_context(locks.held(path, note=note, timeout=left, label="pid-dir"))
+            stack.enter_context(locks.held(path, note=note, deadline=deadline, label="pid-dir"))
         yield
 
 
 def issue(
     settings: Settings, challenge: Challenge, *, csr_pem: bytes, folder: Path, note: str
 ) -> bytes:
-    """Get a certificate for a CSR.
-
-    The answer is not looked at.
+    """Get a certificate for a CSR. The answer is not checked.
 
     Args:
         settings: Whom to ask and how.
@@ -255,7 +251,7 @@ def read_chain(path: str) -> bytes:
     try:
         return files.read_file(path, limit=_LARGEST_CHAIN, label="the certificate")
     except ConfigurationError as error:
-        raise IssuanceError(f"Certbot ended well but left no certificate: {error}") from error
+        raise IssuanceError(f"Certbot succeeded but wrote no certificate: {error}") from error
 
 
 def show_account_command(settings: Settings) -> list[str]:
@@ -278,7 +274,7 @@ def show_account(settings: Settings) -> str:
     lines = run(settings, command, variables, note="show acmeaccount")
     facts = [line for line in lines if re.match(r"(Account \w+|Email contacts?): ", line)]
     if not any(fact.startswith("Account URL: ") for fact in facts):
-        raise IssuanceError("Certbot does not name an account URL")
+        raise IssuanceError("Certbot printed no account URL")
     rows = [f"Account details for server {settings.acme_server_url}:", *(f"  {f}" for f in facts)]
     return "\n".join(rows) + "\n"
 
@@ -294,7 +290,7 @@ def run_own(settings: Settings, words: Sequence[str]) -> str | int | None:
         What certbot's main function does: for sys.exit.
 
     Raises:
-        IssuanceError: It could not do it.
+        IssuanceError: It failed.
         ConfigurationError: Its folders are another user's, and we are root.
     """
     from acme.errors import Error as AcmeLibraryError
@@ -305,8 +301,7 @@ def run_own(settings: Settings, words: Sequence[str]) -> str | int | None:
     if settings.certbot_config_dir is not None:
         files.require_own_side(settings.certbot_config_dir, label="certbot-config-dir")
 
-    # Whoever called us by sudo must be able to read the chain; what is secret certbot keeps private
-    # by itself.
+    # Whoever called us by sudo must be able to read the chain; certbot protects secrets by itself.
     os.umask(0o022)
     # certbot cleans up by itself when a signal comes.
     signal.signal(signal.SIGINT, signal.default_int_handler)

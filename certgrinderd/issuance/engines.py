@@ -1,28 +1,19 @@
-"""What talks to the CA: an ACME client of our own, or certbot."""
+"""What gets a certificate: our own ACME client, Certbot, or a program that runs as another user."""
 
 from __future__ import annotations
 
 import contextlib
 import enum
-import os
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from cryptography import x509
-
-from certgrinderd.errors import IssuanceError
 from certgrinderd.issuance import certbot, other_user
 from certgrinderd.issuance.hooks import Challenge
 from certgrinderd.issuance.request import Request
 from certgrinderd.settings.table import BUILTIN, Settings
 from certgrinderd.system import files
-from certgrinderd.system.waiting import OutOfTime, Patience
-
-# The ACME client, with HTTP and TLS, is loaded where it is used: other engines do without.
-if TYPE_CHECKING:
-    from certgrinderd.issuance.acme.session import Session
 
 
 class Kind(enum.Enum):
@@ -57,11 +48,11 @@ class Engine(Protocol):
             request: The CSR and its names.
 
         Returns:
-            The chain in PEM, not looked at.
+            The chain in PEM, not checked.
 
         Raises:
-            IssuanceError: There is none.
-            Temporary: Later there may be one; Unreachable if it is the CA's fault.
+            IssuanceError: It failed.
+            Temporary: It may work later; Unreachable if the CA can't answer now.
             ConfigurationError: A setting can't work.
         """
 
@@ -90,7 +81,7 @@ def chosen(settings: Settings) -> Choice:
 
 @contextlib.contextmanager
 def opened(settings: Settings) -> Iterator[Engine]:
-    """Give the engine in force, and let go of what it holds in the end.
+    """Return the engine in force, and close its connections in the end.
 
     Raises:
         ConfigurationError: A setting can't work.
@@ -99,53 +90,11 @@ def opened(settings: Settings) -> Iterator[Engine]:
     if kind is not Kind.BUILTIN:
         yield _Certbot(settings) if kind is Kind.CERTBOT else _OtherUser(settings)
         return
-    with _session(settings) as session:
-        yield _Builtin(settings, session)
+    # With HTTP and TLS, which the other engines do without.
+    from certgrinderd.issuance import builtin
 
-
-def renewal_info(settings: Settings, certificate: x509.Certificate) -> str:
-    """Ask the CA when a certificate should be renewed, whatever engine is in force.
-
-    Returns:
-        Lines for people and programs; see renewal_info.ask.
-
-    Raises:
-        IssuanceError: The CA does not tell.
-        Unreachable: The CA does not answer.
-        ConfigurationError: A setting can't work.
-        MalformedInput: The certificate is not one of a CA.
-    """
-    from certgrinderd.issuance.acme import renewal_info
-
-    with _session(settings) as session, _in_time(session, settings):
-        return renewal_info.ask(session, certificate)
-
-
-@contextlib.contextmanager
-def _session(settings: Settings) -> Iterator[Session]:
-    from certgrinderd.issuance.acme.session import Session
-    from certgrinderd.system import https
-
-    with https.client(
-        # The variable is what certbot goes by.
-        ca_file=settings.acme_ca_file or os.environ.get("REQUESTS_CA_BUNDLE"),
-        verify=not settings.skip_acme_server_cert_verify,
-        environment=os.environ,
-    ) as client:
-        patience = Patience(settings.issuance_timeout)
-        yield Session(settings.acme_server_url, client, patience)
-
-
-@contextlib.contextmanager
-def _in_time(session: Session, settings: Settings) -> Iterator[None]:
-    """Give a task all of issuance-timeout, from now on."""
-    session.patience = Patience(settings.issuance_timeout)
-    try:
-        yield
-    except OutOfTime as error:
-        raise IssuanceError(
-            f"it took longer than the {settings.issuance_timeout} seconds of issuance-timeout"
-        ) from error
+    with builtin.session_for(settings) as session:
+        yield builtin.Builtin(settings, session)
 
 
 class _Certbot:
@@ -172,26 +121,8 @@ class _OtherUser:
         self._settings = settings
 
     def issue(self, preferred: Sequence[Challenge], request: Request) -> bytes:
-        del preferred  # the other side has its own
+        del preferred  # the other side decides by its own settings
         return other_user.issue(self._settings, request.csr_pem)
 
     def describe_account(self) -> str:
         return other_user.describe_account(self._settings)
-
-
-class _Builtin:
-    def __init__(self, settings: Settings, session: Session) -> None:
-        self._settings = settings
-        self._session = session
-
-    def issue(self, preferred: Sequence[Challenge], request: Request) -> bytes:
-        from certgrinderd.issuance.acme import order
-
-        with _in_time(self._session, self._settings):
-            return order.issue(self._session, self._settings, preferred, request)
-
-    def describe_account(self) -> str:
-        from certgrinderd.issuance.acme.account import describe, find
-
-        with _in_time(self._session, self._settings):
-            return describe(self._session, find(self._session, self._settings))

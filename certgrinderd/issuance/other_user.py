@@ -24,6 +24,7 @@ from certgrinderd.issuance.hooks import environment
 from certgrinderd.settings.kinds import LOG_LEVELS
 from certgrinderd.settings.table import PASSED_ON, Settings
 from certgrinderd.system import process
+from certgrinderd.system.deadline import Deadline
 from certgrinderd.system.log import FOR_ADMIN
 
 logger = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ def _run(settings: Settings, options: list[str], stdin: bytes) -> bytes:
             command,
             environment=environment(settings, None, os.environ),
             # The other side limits each attempt at each CA.
-            timeout=4 * settings.issuance_timeout,
+            deadline=Deadline(4 * settings.issuance_timeout),
             on_line=output,
             on_error_line=log.pass_on,
             stdin=stdin,

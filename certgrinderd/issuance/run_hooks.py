@@ -13,7 +13,8 @@ from certgrinderd.errors import HookFailed
 from certgrinderd.issuance.hooks import Challenge, environment, hook_command
 from certgrinderd.settings.table import Settings
 from certgrinderd.system import process
-from certgrinderd.system.waiting import OutOfTime, Patience, defer_signals, each
+from certgrinderd.system.deadline import Deadline
+from certgrinderd.system.parallel import defer_signals, each
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Task:
 
 
 @contextlib.contextmanager
-def published(tasks: Sequence[Task], settings: Settings, patience: Patience) -> Iterator[None]:
+def published(tasks: Sequence[Task], settings: Settings, deadline: Deadline) -> Iterator[None]:
     """Publish challenges by the auth hook, and take them away in the end by the cleanup hook.
 
     Cleanup runs for every challenge whose auth hook was started, whatever happened then; that it
@@ -50,7 +51,7 @@ def published(tasks: Sequence[Task], settings: Settings, patience: Patience) -> 
     Args:
         tasks: In the order in which the hooks start, `hook-concurrency` at a time.
         settings: The hooks and their zone or web root.
-        patience: For the auth hooks; cleanup has a limit of its own.
+        deadline: For the auth hooks; the cleanup hooks have CLEANUP_SECONDS.
 
     Raises:
         HookFailed: An auth hook failed.
@@ -63,11 +64,11 @@ def published(tasks: Sequence[Task], settings: Settings, patience: Patience) -> 
     def publish(task: Task) -> None:
         variables = _variables(task, tasks, settings)
         started[task] = variables
-        said = _run(auth, variables, task, label="auth-hook", patience=patience)
+        said = _run(auth, variables, task, label="auth-hook", deadline=deadline)
         started[task] = {**variables, "CERTBOT_AUTH_OUTPUT": said}
 
     try:
-        each(publish, tasks, at_once=settings.hook_concurrency, patience=patience)
+        each(publish, tasks, at_once=settings.hook_concurrency, deadline=deadline)
         yield
     finally:
         with defer_signals():
@@ -77,15 +78,15 @@ def published(tasks: Sequence[Task], settings: Settings, patience: Patience) -> 
 def _clean_up(
     command: Sequence[str], started: dict[Task, dict[str, str]], settings: Settings
 ) -> None:
-    patience = Patience(CLEANUP_SECONDS, for_client=False)
+    deadline = Deadline(CLEANUP_SECONDS, for_client=False)
 
     def take_away(task: Task) -> None:
         try:
-            _run(command, started[task], task, label="cleanup-hook", patience=patience)
+            _run(command, started[task], task, label="cleanup-hook", deadline=deadline)
         except HookFailed as error:
             logger.warning("%s", error)
 
-    each(take_away, list(started), at_once=settings.hook_concurrency, patience=patience)
+    each(take_away, list(started), at_once=settings.hook_concurrency, deadline=deadline)
 
 
 def _variables(task: Task, tasks: Sequence[Task], settings: Settings) -> dict[str, str]:
@@ -111,7 +112,7 @@ def _run(
     task: Task,
     *,
     label: str,
-    patience: Patience,
+    deadline: Deadline,
 ) -> str:
     """Run a hook, log what it says on standard error, and return what it says on standard output.
 
@@ -129,20 +130,14 @@ def _run(
         process.run(
             command,
             environment=variables,
-            timeout=patience.seconds,  # the check knows what is left of them
+            deadline=deadline,
             on_line=output,
             on_error_line=on_error_line,
-            check=patience.check,
             # As with certbot: the hook sees to the modes of what others must read.
             umask=0o022,
         )
-    except OutOfTime as error:
-        raise HookFailed(
-            f"the {label} for {task.domain} took too long: there are {patience.seconds:g} seconds "
-            "for everything"
-        ) from error
     except process.ProgramFailed as error:
-        # Which program it is that was run is no news.
+        # The label says which program it was.
         reason = str(error).removeprefix(f"{Path(command[0]).name} ")
         said = f": {errors[-1]}" if errors else ""
         raise HookFailed(f"the {label} for {task.domain} {reason}{said}") from error

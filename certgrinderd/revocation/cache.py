@@ -1,4 +1,4 @@
-"""A folder of OCSP responses, so that a CA is not asked for the same thing again and again."""
+"""A folder of OCSP responses, so that a responder is asked once per response."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives import hashes
 
 from certgrinderd.errors import ConfigurationError
 from certgrinderd.system import locks
+from certgrinderd.system.deadline import Deadline
 from certgrinderd.system.files import write_private
 
-# Responses live for days. A client may come with ever new certificates, so there is an end.
+# Responses are valid for days. A client may send more and more certificates, so there is a limit.
 _LONGEST_KEPT = 30 * 86400
 _MOST_KEPT = 5000
 
@@ -42,7 +43,7 @@ class Entry:
         self._stem = f"ocsp-{hashlib.sha256(prints).hexdigest()}"
 
     def is_ours(self) -> bool:
-        """Whether the folder belongs to us: root, who looks around, leaves no files in it.
+        """Whether the folder belongs to us: root must leave no files in another user's cache.
 
         Raises:
             ConfigurationError: There is no such folder.
@@ -53,10 +54,10 @@ class Entry:
             raise self._unusable(error) from error
 
     def read(self, limit: int) -> bytes | None:
-        """What was kept, not verified; None if there is nothing.
+        """Return the response in the cache, not verified; None if there is none.
 
         Args:
-            limit: The most bytes; a larger file comes cut off, and is no response any more.
+            limit: The most bytes; a larger file is cut off, and fails to parse.
 
         Raises:
             ConfigurationError: The folder can't be used.
@@ -88,29 +89,29 @@ class Entry:
             raise self._unusable(error) from error
 
     @contextlib.contextmanager
-    def locked(self, *, timeout: float) -> Iterator[None]:
+    def locked(self, deadline: Deadline) -> Iterator[None]:
         """Be the only one who fetches this response.
 
         Args:
-            timeout: Seconds to wait for another one.
+            deadline: How long to wait for another one.
 
         Raises:
             ConfigurationError: The folder can't be used.
             LockTimeout: Another one took longer.
         """
         try:
-            # Here and not in write(): those who never get a response leave locks behind as well.
+            # Not in write(): a run that gets no response leaves a lock file too.
             self._prune()
         except OSError as error:
             raise self._unusable(error) from error
         path = str(self._folder / f"{self._stem}.lock")
-        with locks.held(path, note="get ocsp", timeout=timeout, label="cache-dir"):
+        with locks.held(path, note="get ocsp", deadline=deadline, label="cache-dir"):
             yield
 
     def _prune(self) -> None:
-        """Remove what is too old, and the oldest of what is too much.
+        """Remove what is too old, and the oldest files if there are too many.
 
-        Locks as well: who loses one that he holds is not alone any more, and the CA is asked twice.
+        Lock files too: if one that is held is removed, the responder may be asked twice.
         """
         found = []
         for entry in os.scandir(self._folder):

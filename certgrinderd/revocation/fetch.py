@@ -1,32 +1,27 @@
-"""Asking for OCSP responses and CRLs: which URLs, in what order, and when to give up."""
+"""Getting OCSP responses and CRLs: which URLs, in which order, from the cache or fetched."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.ocsp import OCSPRequest
 
 from certgrinderd.errors import RevocationError, Temporary, Unreachable
-from certgrinderd.revocation import crl, ocsp
+from certgrinderd.revocation import crl, download, ocsp
+from certgrinderd.revocation.cache import Entry
 from certgrinderd.revocation.status import Status
 from certgrinderd.settings.table import Settings
-from certgrinderd.system import http
-from certgrinderd.system.hangup import watched
-
-if TYPE_CHECKING:
-    from certgrinderd.revocation.cache import Entry
+from certgrinderd.system.deadline import Deadline
 
 logger = logging.getLogger(__name__)
 
 LARGEST_RESPONSE = 65536
-# A certificate with more of them would keep us busy for its own sake.
+# A certificate may name any number of URLs; the rest is not tried.
 MOST_URLS = 8
 
 
@@ -35,7 +30,7 @@ class Answer:
     """A verified OCSP response or CRL.
 
     Attributes:
-        der: It, as it came.
+        der: The response or CRL, unchanged.
         status: What it says about the certificate.
         source: Where it came from, for people.
     """
@@ -66,9 +61,13 @@ class Question:
         """Whether requests may go to public addresses alone."""
         return self.for_client and not self.settings.ocsp_allow_private
 
+    def deadline(self, seconds: float) -> Deadline:
+        """A time limit; a client that hangs up ends the run."""
+        return Deadline(seconds, for_client=self.for_client)
+
 
 def everything(question: Question) -> list[tuple[str, str]]:
-    """Ask in all ways, and return for each what it is called and what was said or went wrong."""
+    """Ask for the OCSP response and the CRL; return the name and the result or error of each."""
     answers = []
     ways = (("OCSP", ocsp_response), ("CRL", certificate_revocation_list))
     for name, ask in ways:
@@ -87,7 +86,7 @@ def ocsp_response(question: Question) -> Answer:
         RevocationError: There is none; the log has the cause for each responder.
         Unreachable: No responder answered.
         ConfigurationError: The setting `cache-dir` can't be used.
-        LockTimeout: Another run asks the same, and takes too long.
+        LockTimeout: Another process fetches the same response, and takes too long.
     """
     urls = ocsp.responder_urls(question.certificate)[:MOST_URLS]
     entry = _cache_entry(question)
@@ -96,8 +95,8 @@ def ocsp_response(question: Question) -> Answer:
     kept = _kept_response(question, entry.read(LARGEST_RESPONSE))
     if kept is not None:
         return kept
-    with entry.locked(timeout=question.settings.ocsp_timeout * (len(urls) + 1)):
-        # Another one may have fetched it while we waited.
+    with entry.locked(question.deadline(question.settings.ocsp_timeout * (len(urls) + 1))):
+        # Another process may have fetched it while we waited.
         kept = _kept_response(question, entry.read(LARGEST_RESPONSE))
         if kept is None:
             kept = _fetched_response(question, urls)
@@ -109,8 +108,6 @@ def _cache_entry(question: Question) -> Entry | None:
     folder = question.settings.cache_dir
     if folder is None:
         return None
-    from certgrinderd.revocation.cache import Entry
-
     entry = Entry(folder, question.certificate, question.issuer)
     if not entry.is_ours():
         logger.info("not using the cache: its folder belongs to another user")
@@ -134,18 +131,18 @@ def _kept_response(question: Question, data: bytes | None) -> Answer | None:
 def _fetched_response(question: Question, urls: Sequence[str]) -> Answer:
     request = ocsp.build_request(question.certificate, question.issuer)
     settings = question.settings
-    bounds = http.Bounds(settings.ocsp_timeout, LARGEST_RESPONSE, question.public_only)
 
     def ask(url: str) -> Answer:
         # POST is what every responder takes (RFC 6960 appendix A.1), and no cache between us and
         # the responder answers it with an older response.
-        with _worth_while(question):
-            data = http.fetch(
-                url,
-                bounds,
-                body=request.public_bytes(Encoding.DER),
-                content_type="application/ocsp-request",
-            )
+        data = download.fetch(
+            url,
+            question.deadline(settings.ocsp_timeout),
+            size=LARGEST_RESPONSE,
+            public_only=question.public_only,
+            body=request.public_bytes(Encoding.DER),
+            content_type="application/ocsp-request",
+        )
         return _verified_response(question, request, data, source=url)
 
     return _first(urls, ask, what="OCSP response")
@@ -172,11 +169,14 @@ def certificate_revocation_list(question: Question) -> Answer:
     """
     urls = crl.distribution_urls(question.certificate)[:MOST_URLS]
     settings = question.settings
-    bounds = http.Bounds(settings.crl_timeout, settings.max_crl_size, question.public_only)
 
     def ask(url: str) -> Answer:
-        with _worth_while(question):
-            data = http.fetch(url, bounds)
+        data = download.fetch(
+            url,
+            question.deadline(settings.crl_timeout),
+            size=settings.max_crl_size,
+            public_only=question.public_only,
+        )
         status = crl.verify(
             crl.parse(data),
             certificate=question.certificate,
@@ -188,13 +188,8 @@ def certificate_revocation_list(question: Question) -> Answer:
     try:
         return _first(urls, ask, what="CRL")
     except Unreachable as error:
-        # A CRL is a file that is there or not: no answer is the CA's failure.
+        # A CRL is a file on a web server: if there is no answer, the CA has to fix it.
         raise RevocationError(str(error)) from error
-
-
-def _worth_while(question: Question) -> AbstractContextManager[None]:
-    """End the run when a client hangs up: its servers may take minutes, and it comes again."""
-    return watched() if question.for_client else nullcontext()
 
 
 def _first(urls: Sequence[str], ask: Callable[[str], Answer], *, what: str) -> Answer:

@@ -285,7 +285,7 @@ def _require_delegate(signer: x509.Certificate, *, now: datetime) -> None:
     if not first - CLOCK_TOLERANCE <= now <= last + CLOCK_TOLERANCE:
         raise ResponseInvalid(
             f"it is signed by {name}, which is valid from {first:%Y-%m-%d %H:%M} to "
-            f"{last:%Y-%m-%d %H:%M} UTC, and here it is {now:%Y-%m-%d %H:%M}"
+            f"{last:%Y-%m-%d %H:%M} UTC: the time here is {now:%Y-%m-%d %H:%M}"
         )
     may_sign = False
     for extension in signer.extensions:

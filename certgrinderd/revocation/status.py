@@ -67,15 +67,15 @@ def require_current(this_update: datetime, next_update: datetime | None, *, now:
     """
     if this_update > now + CLOCK_TOLERANCE:
         raise ResponseNotCurrent(
-            f"it is of {_shown(this_update)}, which lies in the future: here it is {_shown(now)}"
+            f"its thisUpdate {_shown(this_update)} is in the future: the time here is {_shown(now)}"
         )
     if next_update is None:
-        raise ResponseNotCurrent("it does not say until when it is valid: there is no nextUpdate")
+        raise ResponseNotCurrent("it has no nextUpdate, so nothing says how long it is valid")
     if next_update < this_update:
         raise ResponseNotCurrent("its nextUpdate comes before its thisUpdate")
     if next_update < now - CLOCK_TOLERANCE:
         raise ResponseNotCurrent(
-            f"it was valid until {_shown(next_update)}, and here it is {_shown(now)}"
+            f"it was valid until {_shown(next_update)}: the time here is {_shown(now)}"
         )
 
 
@@ -91,14 +91,14 @@ def require_strong(algorithm: hashes.HashAlgorithm | None, *, what: str = "it") 
     """
     if algorithm is not None and algorithm.digest_size < _SHORTEST_TRUSTED_DIGEST:
         raise ResponseInvalid(
-            f"{what} is signed by means of {algorithm.name.upper()}, which is too weak: "
+            f"{what} is signed with {algorithm.name.upper()}, which is too weak: "
             "expected SHA-256 or better"
         )
 
 
 @contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Turn every complaint of a parser into ours; `cryptography` parses some fields late.
+    """Turn the errors of a parser into ours; `cryptography` parses some fields late.
 
     Raises:
         ResponseInvalid: Something can't be read.

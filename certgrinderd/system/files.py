@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import select
 import shutil
 import stat
-import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from certgrinderd.errors import ConfigurationError, MalformedInput
+from certgrinderd.system.deadline import Deadline, TimeUp
 
 _CHUNK = 65536
 
@@ -34,16 +35,16 @@ def read_input(descriptor: int, *, limit: int, timeout: float, what: str) -> byt
     Raises:
         MalformedInput: There is more, it took longer, or it can't be read.
     """
-    deadline = time.monotonic() + timeout
+    deadline = Deadline(timeout, for_client=False)
     data = bytearray()
     while True:
-        left = deadline - time.monotonic()
-        if left <= 0 or not select.select([descriptor], [], [], left)[0]:
+        try:
+            deadline.wait_for(descriptor, select.POLLIN)
+            chunk = os.read(descriptor, min(_CHUNK, limit + 1 - len(data)))
+        except TimeUp as error:
             raise MalformedInput(
                 f"standard input did not end within {timeout:g} seconds: expected {what}"
-            )
-        try:
-            chunk = os.read(descriptor, min(_CHUNK, limit + 1 - len(data)))
+            ) from error
         except BlockingIOError:
             continue
         except OSError as error:
@@ -107,8 +108,6 @@ def require_own_side(folder: str, *, label: str) -> None:
             owner = place.stat().st_uid
             break
     if owner != 0:
-        import pwd
-
         try:
             name = pwd.getpwuid(owner).pw_name
         except KeyError:

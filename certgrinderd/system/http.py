@@ -1,63 +1,78 @@
-"""One HTTP request with bounds on time, size and redirects, to an address that was looked at.
+"""HTTP over a connection whose every wait is bounded by a deadline.
 
-Proxies of the environment are not used: what they connect to could not be looked at.
+The parts of a request: a URL, addresses, a connection, TLS, an answer and its body. Which of them
+may be combined how is up to the caller: revocation.download and issuance.acme.connection.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import io
-import logging
-import queue
+import os
+import select
 import socket
 import ssl
-import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urljoin, urlsplit
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from certgrinderd import __version__
-from certgrinderd.errors import AddressRefused, ResponseInvalid, Unreachable
-from certgrinderd.system import https
-from certgrinderd.system.addresses import is_public
-from certgrinderd.system.log import FOR_ADMIN
+from certgrinderd.system.deadline import Deadline, TimeUp
 
-logger = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
-MOST_REDIRECTS = 3
 LONGEST_URL = 2048
-# Where clients may send us: on other ports of a public host, be it this one, there are services
-# that a firewall may shut to the client.
-CLIENT_PORTS = (80, 443)
-# No such name, or none with an address; not every system has both.
-_UNKNOWN = {getattr(socket, name, None) for name in ("EAI_NONAME", "EAI_NODATA")} - {None}
-
 _PIECE = 65536
-_REDIRECTS = (301, 302, 303, 307, 308)
-_TRY_LATER = (408, 425, 429, 500, 502, 503, 504)
+
+
+class Failed(Exception):
+    """There was no answer; the text says why."""
+
+
+class Invalid(Failed):
+    """A URL can't be used, or what came is not TLS, not HTTP, too large or cut off."""
+
+
+class NotTrusted(Invalid):
+    """The server's certificate is not one that we trust."""
+
+
+@contextlib.contextmanager
+def failures(host: str) -> Iterator[None]:
+    """Turn whatever goes wrong during a request into one of our errors.
+
+    Args:
+        host: Who was asked, for messages.
+
+    Raises:
+        Failed: See above; TimeUp, Interrupted and Stopped of a deadline pass.
+    """
+    try:
+        yield
+    except ssl.SSLCertVerificationError as error:
+        raise NotTrusted(f"the certificate of {host}: {error.verify_message}") from error
+    except ssl.SSLError as error:
+        raise Invalid(f"TLS with {host} failed: {error.reason or error}") from error
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that no DNS can hold
+        raise Failed(f"{host}: {getattr(error, 'strerror', None) or error}") from error
+    except (http.client.HTTPException, ValueError) as error:
+        reason = f"{type(error).__name__}: {error!s:.200}"
+        raise Invalid(f"{host} does not speak HTTP: {reason}") from error
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """What one request may take.
+class Url:
+    """An http or https URL, taken apart.
 
     Attributes:
-        timeout: Seconds for all of it: names, connections, redirects, and the last byte.
-        size: The most bytes of a body.
-        public_only: Whether it may go to public addresses and CLIENT_PORTS alone.
+        secure: Whether it is one of https.
+        host: A name, or an IP address without brackets.
+        port: The default one if the URL has none.
+        path: With the query, without the fragment.
     """
-
-    timeout: float
-    size: int
-    public_only: bool
-
-
-@dataclass(frozen=True)
-class _Target:
-    """A URL, taken apart."""
 
     secure: bool
     host: str
@@ -66,232 +81,228 @@ class _Target:
 
     @property
     def authority(self) -> str:
-        """For the Host header."""
+        """For the Host header (RFC 9110 section 7.2)."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
 
 
-class _Deadline:
-    def __init__(self, timeout: float) -> None:
-        self._timeout = timeout
-        self._end = time.monotonic() + timeout
-
-    def left(self) -> float:
-        left = self._end - time.monotonic()
-        if left <= 0:
-            raise self.passed()
-        return left
-
-    def passed(self) -> Unreachable:
-        return Unreachable(f"no answer within {self._timeout:g} seconds")
-
-
-def fetch(
-    url: str, bounds: Bounds, *, body: bytes | None = None, content_type: str | None = None
-) -> bytes:
-    """Make a request and return the body of the answer, whose status was 200.
+def parse_url(text: str, *, port: int | None = None) -> Url:
+    """Take a URL apart.
 
     Args:
-        url: From a stranger; http and https are followed, also across redirects.
-        bounds: What it may take.
-        body: What to POST; None is a GET. A redirect repeats it at the new place.
-        content_type: Of the body.
+        text: The URL.
+        port: What to use if the URL has none; None is that of http or https.
 
     Raises:
-        Unreachable: No connection, no answer in time, or one that asks to try later.
-        AddressRefused: It leads to where it may not go.
-        ResponseInvalid: The answer is too large, cut off, no HTTP, an error or one redirect too
-            many, the URL is none, or TLS does not show that it is the host's.
+        Invalid: It is none of http or https, has a user name or password, is longer than 2048
+            characters, or has characters that a URL can't have.
     """
-    deadline = _Deadline(bounds.timeout)
-    for _ in range(1 + MOST_REDIRECTS):
-        target = _parse(url)
-        with _sent(target, bounds, deadline, body, content_type) as response:
-            if response.status not in _REDIRECTS:
-                return _body(response, bounds.size)
-            place = response.getheader("Location")
-        if not place:
-            raise ResponseInvalid(f"HTTP status {response.status} without a Location")
-        url = _joined(url, place)
-        logger.debug("redirected to %r", url)
-    raise ResponseInvalid(f"more than {MOST_REDIRECTS} redirects")
-
-
-def _joined(url: str, place: str) -> str:
+    shown = repr(text[:200])
+    # Anything else, such as a line end, would end up in the request.
+    if len(text) > LONGEST_URL or not all("!" <= letter <= "~" for letter in text):
+        raise Invalid(f"not a URL that can be used: {shown}")
     try:
-        return urljoin(url, place[: LONGEST_URL + 1])
+        parts = urlsplit(text)
+        port = parts.port or port
     except ValueError as error:
-        raise ResponseInvalid(f"a redirect to no URL: {place[:200]!r}: {error}") from error
-
-
-def _parse(url: str) -> _Target:
-    shown = repr(url[:200])
-    # Other characters, such as line ends, would end up in the request.
-    if len(url) > LONGEST_URL or not all("!" <= letter <= "~" for letter in url):
-        raise ResponseInvalid(f"not a URL that can be used: {shown}")
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise ResponseInvalid(f"not a URL: {shown}: {error}") from error
+        raise Invalid(f"not a URL: {shown}: {error}") from error
     if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
-        raise ResponseInvalid(f"expected a URL like http://host/path, not {shown}")
+        raise Invalid(f"expected a URL like https://HOST/PATH, not {shown}")
     secure = parts.scheme == "https"
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return _Target(secure, parts.hostname, port or (443 if secure else 80), path)
+    return Url(secure, parts.hostname, port or (443 if secure else 80), path)
 
 
-@contextlib.contextmanager
-def _sent(
-    target: _Target,
-    bounds: Bounds,
-    deadline: _Deadline,
-    body: bytes | None,
-    content_type: str | None,
-) -> Iterator[http.client.HTTPResponse]:
-    """Send the request and yield the head of the answer; what fails meanwhile becomes ours."""
-    headers = {
-        "Host": target.authority,
-        "User-Agent": f"certgrinderd/{__version__}",
-        "Connection": "close",
-    }
-    if content_type is not None:
-        headers["Content-Type"] = content_type
-    try:
-        with contextlib.closing(_connected(target, bounds, deadline)) as connected:
-            connection = http.client.HTTPConnection(target.host, target.port)
-            connection.sock = _Stream(connected, deadline)
-            connection.request("GET" if body is None else "POST", target.path, body, headers)
-            yield connection.getresponse()
-    except TimeoutError as error:
-        raise deadline.passed() from error
-    except ssl.SSLError as error:
-        raise ResponseInvalid(f"TLS with {target.host!r}: {_reason(error)}") from error
-    except OSError as error:
-        raise Unreachable(f"{target.host!r}: {_reason(error)}") from error
-    except (http.client.HTTPException, ValueError) as error:
-        raise ResponseInvalid(
-            f"not an HTTP answer: {type(error).__name__}: {error!s:.200}"
-        ) from error
+# Connections.
 
 
-def _body(response: http.client.HTTPResponse, size: int) -> bytes:
-    if response.status != http.HTTPStatus.OK:
-        kind = Unreachable if response.status in _TRY_LATER else ResponseInvalid
-        raise kind(f"HTTP status {response.status} {response.reason[:80]!r}")
-    if response.length is not None and response.length > size:
-        raise ResponseInvalid(f"an answer of {response.length} bytes: {size} are allowed")
-    # In pieces: of an answer in tiny chunks, read() keeps many times its size until it is whole.
-    body = bytearray()
-    while part := response.read(min(_PIECE, size + 1 - len(body))):
-        body += part
-    if len(body) > size:
-        raise ResponseInvalid(f"an answer of more than {size} bytes")
-    if response.length:
-        raise ResponseInvalid(f"the answer ends {response.length} bytes too early")
-    return bytes(body)
+# AF_INET or AF_INET6, and what connect() takes: the IP address, the port, and more for IPv6.
+Address = tuple[int, tuple[Any, ...]]
 
 
-def _connected(target: _Target, bounds: Bounds, deadline: _Deadline) -> socket.socket:
-    """Connect to an address of the host that was looked at, and to no other.
+def resolve(host: str, port: int, deadline: Deadline) -> list[Address]:
+    """Return the addresses of a host, at least one.
 
     Raises:
-        AddressRefused: It has none that the request may go to.
-        OSError: None of them can be reached.
+        OSError, UnicodeError: There is none.
     """
-    if bounds.public_only and target.port not in CLIENT_PORTS:
-        raise AddressRefused(
-            f"port {target.port} of {target.host!r}: for clients the ports are "
-            f"{' and '.join(map(str, CLIENT_PORTS))}, unless ocsp-allow-private is set"
-        )
-    try:
-        found = _resolve(target, deadline)
-    except Unreachable as error:
-        # A name that is not known sounds like one inside our network: which there are is nobody's.
-        if not bounds.public_only or getattr(error.__cause__, "errno", None) not in _UNKNOWN:
-            raise
-        found = []
-    addresses = [each for each in found if not bounds.public_only or is_public(each[1][0])]
-    if not addresses:
-        # Which one, is nothing for a client who may not see our network.
-        logger.warning("%r is %s", target.host, found[0][1][0] if found else "-", extra=FOR_ADMIN)
-        raise AddressRefused(
-            f"{target.host!r} has no public address: for clients no request goes to private ones, "
-            "unless ocsp-allow-private is set"
-        )
-    failure: OSError = OSError("no address")
-    for number, (family, address) in enumerate(addresses):
+    found = deadline.call(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    return [(int(family), place) for family, _, _, _, place in found]
+
+
+def connect(addresses: Sequence[Address], deadline: Deadline) -> socket.socket:
+    """Connect to the first address that answers.
+
+    Returns:
+        A socket that never blocks.
+
+    Raises:
+        OSError, TimeUp: None does; the reason is that of the last one.
+    """
+    failure: Exception = OSError("no address")
+    for number, (family, place) in enumerate(addresses):
         connected = socket.socket(family, socket.SOCK_STREAM)
         try:
-            # Not all of the time for the first one: another one may answer.
-            connected.settimeout(deadline.left() / (len(addresses) - number))
-            connected.connect(address)
-            return _secured(connected, target, deadline) if target.secure else connected
-        except OSError as error:
+            # Each gets a share of the time: another one may answer.
+            share = deadline.within(deadline.left / (len(addresses) - number))
+            _connect(connected, place, share)
+        except (OSError, TimeUp) as error:
             connected.close()
             failure = error
         except BaseException:
             connected.close()
             raise
+        else:
+            return connected
     raise failure
 
 
-def _secured(connected: socket.socket, target: _Target, deadline: _Deadline) -> socket.socket:
-    """TLS for the name in the URL, whatever the address."""
-    context = https.context(ca_file=None, verify=True)
-    connected.settimeout(deadline.left())
-    return context.wrap_socket(connected, server_hostname=target.host)
+def _connect(connected: socket.socket, place: tuple[Any, ...], deadline: Deadline) -> None:
+    connected.setblocking(False)  # noqa: FBT003 - its only argument
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    number = connected.connect_ex(place)
+    if number == errno.EINPROGRESS:
+        deadline.wait_for(connected.fileno(), select.POLLOUT)
+        number = connected.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if number:
+        raise OSError(number, os.strerror(number))
 
 
-def _resolve(target: _Target, deadline: _Deadline) -> list[tuple[int, Any]]:
-    """The host's addresses, in a thread: a name server can take its time.
+def trust(ca_file: str | None = None) -> ssl.SSLContext:
+    """Trust the CAs in a PEM file, or those of the system.
 
     Raises:
-        Unreachable: There is none, or it took too long.
+        OSError: The file can't be used.
     """
-    answers: queue.SimpleQueue[list[tuple[int, Any]] | Exception] = queue.SimpleQueue()
+    return ssl.create_default_context(cafile=ca_file or _bundle_if_needed())
 
-    def ask() -> None:
-        try:
-            found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-            answers.put([(int(family), address) for family, _, _, _, address in found])
-        except (OSError, UnicodeError) as error:
-            answers.put(error)
 
-    threading.Thread(target=ask, daemon=True).start()
+def _bundle_if_needed() -> str | None:
+    """A bundle of public CAs if the system has none, as in a small container."""
+    paths = ssl.get_default_verify_paths()
+    if paths.cafile or (paths.capath and next(os.scandir(paths.capath), None)):
+        return None
+    import certifi  # 8 ms that few systems need
+
+    return certifi.where()
+
+
+def secure(
+    connected: socket.socket, host: str, trusted: ssl.SSLContext, deadline: Deadline
+) -> ssl.SSLSocket:
+    """Set up TLS on a connection, which is closed if that fails.
+
+    Args:
+        connected: See connect.
+        host: The name or IP address that the server's certificate must be for.
+        trusted: Whom to trust.
+        deadline: For the handshake.
+
+    Raises:
+        OSError, ValueError, TimeUp: It failed.
+    """
+    wrapped = connected
     try:
-        answer = answers.get(timeout=deadline.left())
-    except queue.Empty:
-        raise Unreachable(f"the name {target.host!r} was not resolved in time") from None
-    if isinstance(answer, Exception):
-        raise Unreachable(f"{target.host!r}: {_reason(answer)}") from answer
-    return answer
+        wrapped = tls = trusted.wrap_socket(
+            connected, server_hostname=host, do_handshake_on_connect=False
+        )
+        _when_ready(tls, deadline, select.POLLIN, tls.do_handshake)
+    except BaseException:
+        wrapped.close()
+        raise
+    return tls
 
 
-def _reason(error: Exception) -> str:
-    return getattr(error, "verify_message", None) or getattr(error, "strerror", None) or str(error)
+# Requests.
+
+
+def ask(
+    connected: socket.socket,
+    method: str,
+    url: Url,
+    *,
+    deadline: Deadline,
+    headers: Mapping[str, str],
+    body: bytes | None = None,
+) -> http.client.HTTPResponse:
+    """Send a request, and return the head of the answer.
+
+    Raises:
+        OSError, HTTPException, ValueError, TimeUp: There is none; see failures.
+    """
+    connection = http.client.HTTPConnection(url.host, url.port)
+    connection.sock = _Stream(connected, deadline)
+    own = {"Host": url.authority, "User-Agent": f"certgrinderd/{__version__}"}
+    connection.request(method, url.path, body, {**own, **headers})
+    return connection.getresponse()
+
+
+def read_body(response: http.client.HTTPResponse, limit: int) -> bytes:
+    """Read the body of an answer, at most so many bytes.
+
+    Raises:
+        Invalid: It is larger, or cut off.
+        OSError, HTTPException, TimeUp: See failures.
+    """
+    most = f"not more than {limit} bytes are allowed"
+    if response.length is not None and response.length > limit:
+        raise Invalid(f"the answer has {response.length} bytes: {most}")
+    # In pieces: of an answer in tiny chunks, read() keeps many times its size until it is whole.
+    body = bytearray()
+    while part := response.read(min(_PIECE, limit + 1 - len(body))):
+        body += part
+    if len(body) > limit:
+        raise Invalid(f"the answer is too large: {most}")
+    if response.length:
+        raise Invalid(f"the answer ends {response.length} bytes too early")
+    return bytes(body)
+
+
+def _when_ready(
+    connected: socket.socket,
+    deadline: Deadline,
+    event: int,
+    operation: Callable[..., Result],
+    *arguments: object,
+) -> Result:
+    """Do something with a socket that never blocks, as soon as it can be done."""
+    while True:
+        deadline.check()
+        try:
+            return operation(*arguments)
+        except ssl.SSLWantReadError:
+            event = select.POLLIN
+        except ssl.SSLWantWriteError:
+            event = select.POLLOUT
+        except BlockingIOError:
+            pass
+        deadline.wait_for(connected.fileno(), event)
 
 
 class _Stream:
-    """As much of a socket as http.client needs, each wait bounded by the deadline."""
+    """As much of a socket as http.client needs."""
 
-    def __init__(self, connected: socket.socket, deadline: _Deadline) -> None:
+    def __init__(self, connected: socket.socket, deadline: Deadline) -> None:
         self._socket = connected
         self._deadline = deadline
 
     def sendall(self, data: bytes) -> None:
-        self._socket.settimeout(self._deadline.left())
-        self._socket.sendall(data)
+        rest = memoryview(data)
+        while rest:
+            sent = _when_ready(
+                self._socket, self._deadline, select.POLLOUT, self._socket.send, rest
+            )
+            rest = rest[sent:]
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         return io.BufferedReader(_Reader(self._socket, self._deadline))
 
     def close(self) -> None:
-        """The socket is closed by whom it belongs to."""
+        """The owner of the socket closes it."""
 
 
 class _Reader(io.RawIOBase):
-    def __init__(self, connected: socket.socket, deadline: _Deadline) -> None:
+    def __init__(self, connected: socket.socket, deadline: Deadline) -> None:
         self._socket = connected
         self._deadline = deadline
 
@@ -299,5 +310,6 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any buffer
-        self._socket.settimeout(self._deadline.left())
-        return self._socket.recv_into(buffer)
+        return _when_ready(
+            self._socket, self._deadline, select.POLLIN, self._socket.recv_into, buffer
+        )

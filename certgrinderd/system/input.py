@@ -1,4 +1,4 @@
-"""What a command is given: a file or standard input, and the client's domainsets."""
+"""The input of a command: a file or standard input, and the client's domainsets."""
 
 from __future__ import annotations
 

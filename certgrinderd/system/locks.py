@@ -1,4 +1,4 @@
-"""One at a time: a queue on a PID file, with a limit and a word about whom it waits for."""
+"""One at a time: a queue on a PID file, with a time limit; the log says who holds the lock."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import fcntl
 import logging
 import os
 import stat
-import threading
 import time
 from collections.abc import Iterator
 
 from certgrinderd.errors import ConfigurationError, LockTimeout
-from certgrinderd.system.hangup import require_client
+from certgrinderd.system.deadline import Deadline, TimeUp
 
 logger = logging.getLogger(__name__)
 
@@ -20,31 +19,30 @@ _LONGEST_NOTE = 500
 
 
 @contextlib.contextmanager
-def held(path: str, *, note: str, timeout: float, label: str) -> Iterator[None]:
+def held(path: str, *, note: str, deadline: Deadline, label: str) -> Iterator[None]:
     """Hold the lock (flock(2)) on a PID file.
 
-    The file holds our process ID and, on a second line, a note, as long as we hold it. It stays
-    there afterwards: removing it would let two hold "the" lock.
+    While we hold it, the file contains our process ID and, on a second line, a note. The file is
+    kept afterwards: if it were removed, two processes could each lock a file of that name.
 
     Args:
-        path: The file; made if it isn't there. In a folder that others can write to, such as /tmp,
-            it must be ours: a symlink or another user's file is an error.
+        path: The file, which is made if it does not exist. In a folder that others can write to,
+            such as /tmp, it must be ours: a symlink or another user's file is an error.
         note: What we do, for those who wait.
-        timeout: Seconds to wait for others.
+        deadline: How long to wait for others.
         label: The setting that the path comes from, for messages.
 
     Raises:
         ConfigurationError: The file can't be made or locked, or is not ours.
         LockTimeout: Others held it for too long.
+        Interrupted: The client hung up while we waited.
     """
     descriptor = _open(path, label=label)
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, descriptor)
         try:
             if not _try(descriptor):
-                # A copy for the thread that waits: after a timeout it may get the lock any time,
-                # and closing its copy is what gives the lock up again.
-                _wait(os.dup(descriptor), path=path, timeout=timeout)
+                _wait(descriptor, path, deadline)
         except OSError as error:
             raise ConfigurationError(f"{label}: cannot lock {path}: {error.strerror}") from error
         stack.callback(_write_note, descriptor, "")
@@ -76,7 +74,7 @@ def _try(descriptor: int) -> bool:
 
 
 def _write_note(descriptor: int, note: str) -> None:
-    """Replace what stands in the file; on a full disk there is nothing, and the lock holds."""
+    """Replace the content of the file; the lock holds even if the disk is full."""
     with contextlib.suppress(OSError):
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, note.encode(), 0)
@@ -88,48 +86,30 @@ def _holder(descriptor: int) -> str:
     return f"process {process or 'unknown'}" + (f" ({note})" if note else "")
 
 
-def _wait(descriptor: int, *, path: str, timeout: float) -> None:
-    """Wait for the lock in a thread: the kernel serves those who block in flock(2) in their order.
+def _wait(descriptor: int, path: str, deadline: Deadline) -> None:
+    """Wait for the lock in a thread: flock(2) serves those who block in it in their order.
 
     Raises:
         LockTimeout: It took too long.
         OSError: The file system has no locks, or no more of them.
     """
-    lock = threading.Lock()
-    failures: list[OSError] = []
-    done = threading.Event()
-    given_up = threading.Event()
+    # The thread may get the lock after we gave up. It has a descriptor of its own, and closing the
+    # last one releases the lock; as long as we keep ours, the lock is ours.
+    duplicate = os.dup(descriptor)
 
     def block() -> None:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except OSError as error:
-            failures.append(error)
-        with lock:
-            done.set()
-            if given_up.is_set():
-                os.close(descriptor)
+            fcntl.flock(duplicate, fcntl.LOCK_EX)
+        finally:
+            os.close(duplicate)
 
     start = time.monotonic()
-    logger.info("waiting for %s, for %g seconds at most", _holder(descriptor), timeout)
-    threading.Thread(target=block, daemon=True).start()
+    logger.info("waiting for %s, for %.0f seconds at most", _holder(descriptor), deadline.left)
     try:
-        while not done.wait(0.2):
-            require_client()
-            _require_time(start + timeout, descriptor, path=path, timeout=timeout)
-    finally:
-        with lock:
-            given_up.set()
-            if done.is_set():
-                os.close(descriptor)
-    if failures:
-        raise failures[0]
-    logger.info("waited %.1f seconds", time.monotonic() - start)
-
-
-def _require_time(deadline: float, descriptor: int, *, path: str, timeout: float) -> None:
-    if time.monotonic() >= deadline:
+        deadline.call(block)
+    except TimeUp as error:
         raise LockTimeout(
-            f"waited {timeout:g} seconds for {_holder(descriptor)}, which holds {path}: "
+            f"waited {deadline.seconds:g} seconds for {_holder(descriptor)}, which holds {path}: "
             "try again later"
-        )
+        ) from error
+    logger.info("waited %.1f seconds", time.monotonic() - start)

@@ -1,4 +1,4 @@
-"""Running another program: bounded, in a session of its own, and not left behind."""
+"""Running another program: bounded, in a session of its own, and never left behind."""
 
 from __future__ import annotations
 
@@ -14,24 +14,22 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
 from certgrinderd.errors import IssuanceError, Temporary
-from certgrinderd.system.hangup import require_client
+from certgrinderd.system.deadline import Deadline, TimeUp
 
 LONGEST_LINE = 4096
 MOST_LINES = 2000
 MOST_BYTES = 1024 * 1024
 # How long a program may take to clean up after SIGTERM: for certbot, all its cleanup hooks.
 GRACE_SECONDS = 60.0
-# Reads of what is left in the pipes; something that it started may go on writing for ever.
+# Reads of what is left in the pipes; something that the program started may go on writing for ever.
 _MOST_LAST_WORDS = 64
-# How often we look whether our client is still there.
-_PATIENCE = 0.5
 
 
 class ProgramFailed(IssuanceError):
     """A program could not be started, took too long, or ended with another status than 0.
 
     Attributes:
-        status: Its exit status, negative for a signal; None if it did not start or end by itself.
+        status: Its exit status, negative for a signal; None if it did not start or was ended by us.
     """
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
@@ -43,49 +41,48 @@ def run(
     command: Sequence[str],
     *,
     environment: Mapping[str, str],
-    timeout: float,
+    deadline: Deadline,
     on_line: Callable[[str], None] | bytearray,
     on_error_line: Callable[[str], None],
     umask: int = 0o077,
     stdin: bytes = b"",
-    check: Callable[[], None] = require_client,
     hang_up: bool = False,
 ) -> None:
     """Run a program, without a shell, until it ends.
 
-    It is ended, with SIGTERM and time to clean up, when it takes too long, when a signal asks us to
-    end, and when our client hangs up.
+    It gets SIGTERM, and time to clean up, when it takes too long, when a signal asks us to end, and
+    when our client hangs up.
 
     Args:
         command: The program and its arguments.
         environment: All of its environment.
-        timeout: In seconds.
+        deadline: When it must have ended.
         on_line: Called with each line that it prints on standard output, as it comes; lines are cut
-            at 4096 bytes, and no more than 2000 are passed on. Or what takes up its standard output
-            as it is, a mebibyte at most.
+            at 4096 bytes, and at most 2000 are passed on. A bytearray gets standard output as it
+            is, at most one mebibyte.
         on_error_line: The same for standard error.
         umask: Its file mode creation mask.
         stdin: What it can read on standard input.
-        check: Called while it runs; what it raises ends the program.
-        hang_up: Whether to close its standard output when no signal can reach it; for a program
-            that takes that for a sign to end.
+        hang_up: Whether to close its standard output if we may not send it a signal; for a program
+            that ends when nobody reads its output.
 
     Raises:
         ProgramFailed: See there.
-        Temporary: There is no place for what it is to read.
+        Temporary: There is no space for what it should read.
+        Interrupted, Stopped: See Deadline.
     """
     name = os.path.basename(command[0])  # noqa: PTH119 - a word, not yet a path
     process = _start(command, environment, umask=umask, stdin=stdin)
-    with contextlib.closing(_Relay(check)) as relay:
+    with contextlib.closing(_Relay()) as relay:
         relay.add(process.stdout, on_line)
         relay.add(process.stderr, on_error_line)
         try:
-            relay.until(lambda: process.poll() is not None, deadline=time.monotonic() + timeout)
-        except TimeoutError:
+            relay.until(lambda: process.poll() is not None, deadline)
+        except BaseException as error:
             _end(process, relay, hang_up=hang_up)
-            raise ProgramFailed(f"{name} took longer than {timeout:g} seconds") from None
-        except BaseException:
-            _end(process, relay, hang_up=hang_up)
+            if isinstance(error, TimeUp):
+                message = f"{name} exceeded the time limit of {deadline.seconds:g} seconds"
+                raise ProgramFailed(message) from error
             raise
     if process.returncode:
         status = process.returncode
@@ -118,17 +115,17 @@ def _start(
 
 
 def _file_with(content: bytes) -> IO[bytes]:
-    """A file to read from; not a pipe, so nobody has to wait until the program has read it all.
+    """A file to read from; with a pipe we would have to wait until the program has read it all.
 
     Raises:
-        Temporary: There is no place for it.
+        Temporary: There is no space for it.
     """
     try:
         file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
         file.write(content)
         file.seek(0)
     except OSError as error:
-        raise Temporary(f"cannot write what a program is to read: {error.strerror}") from error
+        raise Temporary(f"cannot write a temporary file: {error.strerror}") from error
     return file
 
 
@@ -169,10 +166,9 @@ class _Bytes:
 
 
 class _Relay:
-    """The pipes from a program, passed on as they fill."""
+    """Passes on what comes through the pipes from a program."""
 
-    def __init__(self, check: Callable[[], None]) -> None:
-        self._check = check
+    def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
         self._streams: list[IO[bytes]] = []
 
@@ -195,21 +191,18 @@ class _Relay:
             self._streams.remove(stream)
             stream.close()
 
-    def until(self, has_ended: Callable[[], bool], *, deadline: float) -> None:
+    def until(self, has_ended: Callable[[], bool], deadline: Deadline) -> None:
         """Pass on what comes until the program has ended and nothing more is in the pipes.
 
         What it started may keep the pipes open after its end; that is not waited for.
 
         Raises:
-            TimeoutError: It has not ended by the deadline.
-            BaseException: See check.
+            TimeUp, Interrupted, Stopped: See Deadline.
         """
         while not has_ended():
-            if time.monotonic() > deadline:
-                raise TimeoutError
-            self._check()
+            longest = deadline.check()
             if self._selector.get_map():
-                self.pass_on(min(_PATIENCE, max(0.0, deadline - time.monotonic())))
+                self.pass_on(longest)
             else:
                 time.sleep(0.001)  # it closed its ends and is about to end
         self.pass_on_last_words()
@@ -232,21 +225,21 @@ class _Relay:
 
 
 def _end(process: subprocess.Popen[bytes], relay: _Relay, *, hang_up: bool) -> None:
-    """Ask the program to end, give it time, and then end all that it started.
+    """Ask the program to end, give it time, and then kill all that it started.
 
     A second signal to us cuts the time short.
     """
-    # The program alone: it knows best what to do with those that it started. One that another user
-    # runs (sudo) may be out of our reach: it is waited for as long, ends by itself and cleans up.
+    # Only the program gets the signal: it must end its children by itself. We may not signal one
+    # that runs as another user (sudo): it gets the same time to notice, clean up and end.
     with contextlib.suppress(ProcessLookupError):
         try:
             process.send_signal(signal.SIGTERM)
         except PermissionError:
             if hang_up:
                 relay.drop(process.stdout)
-    deadline = time.monotonic() + GRACE_SECONDS
+    grace = Deadline(GRACE_SECONDS)
     try:
-        while process.poll() is None and time.monotonic() < deadline:
+        while process.poll() is None and grace.left:
             if not relay.pass_on(0.05):
                 time.sleep(0.01)
         relay.pass_on_last_words()

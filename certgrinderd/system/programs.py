@@ -1,4 +1,4 @@
-"""Running the system's own programs, which root has: useradd, sshd, sudo."""
+"""Running programs of the system that an admin needs: useradd, sshd, sudo."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from certgrinderd.errors import ConfigurationError, IssuanceError
 from certgrinderd.system import process
+from certgrinderd.system.deadline import Deadline
 
 _SECONDS = 60.0
 # A user's PATH has no /usr/sbin.
@@ -28,7 +29,7 @@ def run(command: Sequence[str]) -> list[str]:
         The lines that it prints.
 
     Raises:
-        ConfigurationError: It is missing or fails; with what it says about that.
+        ConfigurationError: It is missing or fails; the message has its output.
     """
     program = find(command[0])
     if program is None:
@@ -39,7 +40,7 @@ def run(command: Sequence[str]) -> list[str]:
         process.run(
             [program, *command[1:]],
             environment={"PATH": _PATH, "LC_ALL": "C.UTF-8"},
-            timeout=_SECONDS,
+            deadline=Deadline(_SECONDS),
             on_line=lines.append,
             on_error_line=errors.append,
             umask=0o022,

@@ -63,7 +63,7 @@ def test_valid_authorizations_need_no_hook(
     again = get(builtin, request)
 
     require_chain(again, request)
-    assert b"has a proof of every name" in again.stderr
+    assert b"has validated every name" in again.stderr
     start_pebble(AUTHZREUSE="0")
     assert get(builtin, request).returncode == 4, "here the hook that fails is needed"
     assert pebble.log()
@@ -286,8 +286,8 @@ def test_new_email_reaches_the_ca(builtin: Service, named: Named) -> None:
     told = get(builtin, request)
     require_chain(told, request)
     assert b"Email contact: new@example.test" in builtin.run("show", "acmeaccount").stdout
-    assert b"told the CA" in told.stderr
-    assert b"told the CA" not in get(builtin, request).stderr
+    assert b"changed the contact of the ACME account" in told.stderr
+    assert b"changed the contact of the ACME account" not in get(builtin, request).stderr
     builtin.configure(acme_email=None)
     require_chain(get(builtin, request), request)
     assert b"Email contact: new@example.test" in builtin.run("show", "acmeaccount").stdout
@@ -341,7 +341,7 @@ def test_ca_is_killed_and_comes_back(
         go_on.touch()
         stdout, stderr = process.communicate(timeout=120)
     assert (process.returncode, stdout) == (5, b""), stderr.decode()
-    assert b"ERROR the ACME server cannot be reached: 127.0.0.1" in stderr
+    assert b"ERROR cannot reach the ACME server: 127.0.0.1" in stderr
     assert cleaned.read_text() == names[0]
 
     pebble.start()

@@ -3,27 +3,61 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
+import sys
+import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 from cryptography import x509
 
-from certgrinderd.errors import AddressRefused, CertgrinderdError, ResponseInvalid, Unreachable
-from certgrinderd.system import http
-from certgrinderd.system.http import Bounds
+from certgrinderd.errors import (
+    AddressRefused,
+    CertgrinderdError,
+    Interrupted,
+    ResponseInvalid,
+    Unreachable,
+)
+from certgrinderd.revocation import download
+from certgrinderd.system.deadline import Deadline
 from tests.testbed.authority import Party, issue, make_ca
 from tests.testbed.misbehaving import Answer, MisbehavingServer, redirect
 from tests.testbed.server import free_port
 
+
+@dataclass(frozen=True)
+class Bounds:
+    """What one request may take."""
+
+    timeout: float
+    size: int
+    public_only: bool
+
+
 BOUNDS = Bounds(timeout=5, size=1000, public_only=False)
 SHORT = Bounds(timeout=0.5, size=1000, public_only=False)
 CLIENTS = Bounds(timeout=5, size=1000, public_only=True)
+
+
+def fetch(
+    url: str, bounds: Bounds, *, body: bytes | None = None, content_type: str | None = None
+) -> bytes:
+    """Fetch within bounds."""
+    return download.fetch(
+        url,
+        Deadline(bounds.timeout, for_client=False),
+        size=bounds.size,
+        public_only=bounds.public_only,
+        body=body,
+        content_type=content_type,
+    )
 
 
 @pytest.fixture
@@ -37,7 +71,7 @@ def server() -> Iterator[MisbehavingServer]:
 def refuse(url: str, kind: type[CertgrinderdError], bounds: Bounds = BOUNDS) -> str:
     """Why there is no answer."""
     with pytest.raises(kind) as caught:
-        http.fetch(url, bounds)
+        fetch(url, bounds)
     assert type(caught.value) is kind
     return str(caught.value)
 
@@ -45,8 +79,8 @@ def refuse(url: str, kind: type[CertgrinderdError], bounds: Bounds = BOUNDS) -> 
 def test_get_and_post(server: MisbehavingServer) -> None:
     """A body is POSTed with its type, nothing is a GET; the server is told who asks."""
     url = server.url("/right")
-    assert http.fetch(url, BOUNDS) == b"right"
-    assert http.fetch(url, BOUNDS, body=b"q", content_type="application/x") == b"right"
+    assert fetch(url, BOUNDS) == b"right"
+    assert fetch(url, BOUNDS, body=b"q", content_type="application/x") == b"right"
     get, post = server.requests
     assert (get.method, get.body) == ("GET", b"")
     assert (post.method, post.body, post.headers["Content-Type"]) == ("POST", b"q", "application/x")
@@ -58,7 +92,7 @@ def test_get_and_post(server: MisbehavingServer) -> None:
 def test_query_reaches_the_server_and_fragment_does_not(server: MisbehavingServer) -> None:
     """What the CA wrote behind the path counts."""
     server.put("/right?a=b%20c", b"query")
-    assert http.fetch(server.url("/right?a=b%20c#fragment"), BOUNDS) == b"query"
+    assert fetch(server.url("/right?a=b%20c#fragment"), BOUNDS) == b"query"
 
 
 def test_proxies_of_the_environment_are_not_used(
@@ -67,7 +101,7 @@ def test_proxies_of_the_environment_are_not_used(
     """What a proxy connects to, nobody could look at before."""
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
-    assert http.fetch(server.url("/right"), BOUNDS) == b"right"
+    assert fetch(server.url("/right"), BOUNDS) == b"right"
 
 
 # Size.
@@ -98,7 +132,7 @@ def test_size_is_bounded(server: MisbehavingServer, form: Callable[[int], Answer
     """However the server says, or doesn't, how long its answer is."""
     server.put("/fits", form(1000))
     server.put("/too-long", form(1001))
-    assert http.fetch(server.url("/fits"), BOUNDS) == b"x" * 1000
+    assert fetch(server.url("/fits"), BOUNDS) == b"x" * 1000
     assert "1000" in refuse(server.url("/too-long"), ResponseInvalid)
 
 
@@ -115,7 +149,7 @@ def test_tiny_chunks_take_no_more_memory_than_they_hold(server: MisbehavingServe
     sent = 7 * pieces  # by the server, which is in this process: two copies of it at a time
     tracemalloc.start()
     try:
-        assert http.fetch(url, bounds) == b"ab" * pieces
+        assert fetch(url, bounds) == b"ab" * pieces
         assert tracemalloc.get_traced_memory()[1] < 2 * sent + 4 * bounds.size
     finally:
         tracemalloc.stop()
@@ -140,7 +174,7 @@ def test_answer_that_is_cut_off_is_none(server: MisbehavingServer) -> None:
     """Ten bytes were said, five came."""
     server.put("/short", Answer(b"right", headers={"Content-Length": "10"}))
     server.put("/whole", Answer(b"right", headers={"Content-Length": "5"}))
-    assert http.fetch(server.url("/whole"), BOUNDS) == b"right"
+    assert fetch(server.url("/whole"), BOUNDS) == b"right"
     assert "too early" in refuse(server.url("/short"), ResponseInvalid)
 
 
@@ -190,6 +224,21 @@ def test_silent_tls_server_is_given_up() -> None:
         assert "0.5 seconds" in refuse(f"https://127.0.0.1:{port}/", Unreachable, SHORT)
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_client_that_hangs_up_ends_a_request(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    """While TLS is set up, or an answer is waited for."""
+    read, write = os.pipe()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        open(write, "wb", buffering=0) as stdout,
+    ):
+        monkeypatch.setattr(sys, "stdout", stdout)
+        threading.Timer(0.5, os.close, (read,)).start()
+        url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/"
+        with pytest.raises(Interrupted, match="the client hung up"):
+            download.fetch(url, Deadline(30), size=1000, public_only=False)
+
+
 def test_slow_name_server_is_given_up(
     server: MisbehavingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,7 +249,7 @@ def test_slow_name_server_is_given_up(
         raise socket.gaierror
 
     monkeypatch.setattr(socket, "getaddrinfo", wait)
-    assert "not resolved in time" in refuse("http://slow.test/", Unreachable, SHORT)
+    assert "0.5 seconds" in refuse("http://slow.test/", Unreachable, SHORT)
 
 
 # Redirects.
@@ -212,7 +261,7 @@ def test_redirect_repeats_the_request(server: MisbehavingServer, status: int) ->
     server.put("/absolute", redirect(server.url("/right"), status))
     server.put("/relative", redirect("right", status))
     for path in ("/absolute", "/relative"):
-        assert http.fetch(server.url(path), BOUNDS, body=b"question") == b"right"
+        assert fetch(server.url(path), BOUNDS, body=b"question") == b"right"
     assert [request.body for request in server.requests] == [b"question"] * 4
 
 
@@ -223,7 +272,7 @@ def test_three_redirects_are_followed_and_no_more(server: MisbehavingServer) -> 
     server.put("/3", redirect("/2"))
     server.put("/4", redirect("/3"))
     server.put("/loop", redirect("/loop"))
-    assert http.fetch(server.url("/3"), BOUNDS) == b"right"
+    assert fetch(server.url("/3"), BOUNDS) == b"right"
     assert "more than 3 redirects" in refuse(server.url("/4"), ResponseInvalid)
     before = len(server.requests)
     assert "more than 3 redirects" in refuse(server.url("/loop"), ResponseInvalid)
@@ -340,7 +389,7 @@ def test_client_is_sent_to_no_private_address(server: MisbehavingServer) -> None
     hosts += ["[::ffff:127.0.0.1]", "10.0.0.1", "169.254.169.254", "[fe80::1]"]
     for host in hosts:
         assert "no public address" in refuse(f"http://{host}/", AddressRefused, CLIENTS)
-    assert http.fetch(server.url("/right"), BOUNDS) == b"right"
+    assert fetch(server.url("/right"), BOUNDS) == b"right"
 
 
 def test_client_does_not_learn_which_names_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -364,10 +413,10 @@ def test_client_is_sent_to_the_ports_of_http_only(
     server: MisbehavingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A service on another port of a public host is none of the client's business."""
-    monkeypatch.setattr(http, "is_public", lambda _: True)
+    monkeypatch.setattr(download, "is_public", lambda _: True)
     assert f"port {server.port}" in refuse(server.url("/right"), AddressRefused, CLIENTS)
-    monkeypatch.setattr(http, "CLIENT_PORTS", (server.port,))
-    assert http.fetch(server.url("/right"), CLIENTS) == b"right"
+    monkeypatch.setattr(download, "CLIENT_PORTS", (server.port,))
+    assert fetch(server.url("/right"), CLIENTS) == b"right"
     assert len(server.requests) == 1
 
 
@@ -375,11 +424,11 @@ def test_redirect_of_a_client_leads_to_no_private_address(
     server: MisbehavingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A public server may not send us into our own network."""
-    monkeypatch.setattr(http, "is_public", lambda address: address == "127.0.0.1")
-    monkeypatch.setattr(http, "CLIENT_PORTS", (server.port,))
+    monkeypatch.setattr(download, "is_public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr(download, "CLIENT_PORTS", (server.port,))
     server.put("/away", redirect(f"http://127.0.0.2:{server.port}/right"))
     server.put("/here", redirect("/right"))
-    assert http.fetch(server.url("/here"), CLIENTS) == b"right"
+    assert fetch(server.url("/here"), CLIENTS) == b"right"
     assert "no public address" in refuse(server.url("/away"), AddressRefused, CLIENTS)
 
 
@@ -403,11 +452,11 @@ def test_address_that_was_looked_at_is_the_one_that_is_connected_to(
         private.settimeout(0)
         public.put("/right", b"public")
         monkeypatch.setattr(socket, "getaddrinfo", rebinding)
-        monkeypatch.setattr(http, "is_public", lambda address: address == "127.0.0.2")
-        monkeypatch.setattr(http, "CLIENT_PORTS", (public.port,))
+        monkeypatch.setattr(download, "is_public", lambda address: address == "127.0.0.2")
+        monkeypatch.setattr(download, "CLIENT_PORTS", (public.port,))
         url = f"http://rebinding.test:{public.port}/right"
 
-        assert http.fetch(url, CLIENTS) == b"public"
+        assert fetch(url, CLIENTS) == b"public"
         assert asked == ["rebinding.test"]
         assert public.requests[0].headers["Host"] == f"rebinding.test:{public.port}"
         refuse(url, AddressRefused, CLIENTS)
@@ -426,11 +475,11 @@ def test_private_addresses_among_public_ones_are_passed_over(
         return [(*kind, (address, port)) for address in addresses]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    monkeypatch.setattr(http, "is_public", lambda address: address != "127.0.0.9")
-    monkeypatch.setattr(http, "CLIENT_PORTS", (server.port,))
+    monkeypatch.setattr(download, "is_public", lambda address: address != "127.0.0.9")
+    monkeypatch.setattr(download, "CLIENT_PORTS", (server.port,))
     with socket.create_server(("127.0.0.9", server.port)) as private:
         private.settimeout(0)
-        assert http.fetch(f"http://many.test:{server.port}/right", CLIENTS) == b"right"
+        assert fetch(f"http://many.test:{server.port}/right", CLIENTS) == b"right"
         with pytest.raises(BlockingIOError):
             private.accept()
 
@@ -462,8 +511,8 @@ def test_tls_is_verified_for_the_name_in_the_url(
 
         assert "certificate" in refuse(right, ResponseInvalid)
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-        assert http.fetch(right, BOUNDS) == b"secure"
-        assert http.fetch(server.url("/to-https"), BOUNDS) == b"secure"
+        assert fetch(right, BOUNDS) == b"secure"
+        assert fetch(server.url("/to-https"), BOUNDS) == b"secure"
         assert "mismatch" in refuse(secure.url("/right"), ResponseInvalid)
 
 

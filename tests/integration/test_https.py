@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import socket
 import ssl
-import time
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from certgrinderd.system import https
+from certgrinderd.issuance.acme import connection
+from certgrinderd.system import http
+from certgrinderd.system.deadline import Deadline, Stopped, TimeUp
 from tests.testbed.authority import issue, make_ca
 from tests.testbed.misbehaving import Answer, MisbehavingServer
 
 
-class EnoughError(Exception):
-    """Nobody waits any more."""
+def make_client() -> connection.Client:
+    """A client that trusts any server."""
+    return connection.Client(connection.trust(ca_file=None, verify=False), {})
+
+
+def deadline(seconds: float) -> Deadline:
+    """A deadline of a test, which has no client."""
+    return Deadline(seconds, for_client=False)
 
 
 @pytest.fixture
@@ -56,25 +64,22 @@ def test_answer_that_drips_in_is_looked_after(
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n"
     beginning = head + b"\r\n" if where == "body" else head + b"X-Drip: "
     url = drips(server, beginning, b"x")
-    client = https.Client(https.context(ca_file=None, verify=False), {})
+    client = make_client()
     server.put("/right", b"right")
-    assert client.request("GET", server.url("/right"), check=lambda: None).body == b"right"
-    end = time.monotonic() + 1
-
-    def check() -> None:
-        if time.monotonic() > end:
-            raise EnoughError
-
-    with pytest.raises(EnoughError):
-        client.request("GET", url, check=check)
-    monkeypatch.setattr(https, "_ANSWER_SECONDS", 1.0)
-    with pytest.raises(https.ConnectionFailed, match="did not answer in time"):
-        client.request("GET", url, check=lambda: None)
+    assert client.request("GET", server.url("/right"), deadline=deadline(30)).body == b"right"
+    with pytest.raises(TimeUp):
+        client.request("GET", url, deadline=deadline(1))
+    stopped = deadline(30)
+    threading.Timer(0.5, stopped.stop).start()
+    with pytest.raises(Stopped):
+        client.request("GET", url, deadline=stopped)
+    monkeypatch.setattr(connection, "_ANSWER_SECONDS", 1.0)
+    with pytest.raises(http.Failed, match="did not answer in time"):
+        client.request("GET", url, deadline=deadline(30))
 
 
 @pytest.mark.parametrize("host", ["a" * 64 + ".example", ".example"])
 def test_host_that_is_none_is_not_reached(host: str) -> None:
     """A CA may name any URL for what comes next."""
-    client = https.Client(https.context(ca_file=None, verify=False), {})
-    with pytest.raises(https.ConnectionFailed):
-        client.request("GET", f"https://{host}/", check=lambda: None)
+    with pytest.raises(http.Failed):
+        make_client().request("GET", f"https://{host}/", deadline=deadline(30))

@@ -126,7 +126,7 @@ def test_no_answer_is_an_error(liar: Liar) -> None:
     """A certbot that ends well and leaves nothing: both challenges are tried, then exit 4."""
     done = liar.run()
     assert (done.returncode, done.stdout) == (4, b"")
-    assert b"Certbot ended well but left no certificate" in done.stderr
+    assert b"Certbot succeeded but wrote no certificate" in done.stderr
     assert liar.runs == 2
 
 

@@ -12,14 +12,14 @@ import pytest
 from certgrinderd.errors import AcmeError
 from certgrinderd.issuance.acme import order as order_module
 from certgrinderd.issuance.acme import store
+from certgrinderd.issuance.acme.connection import Answer
 from certgrinderd.issuance.acme.jws import AccountKey
 from certgrinderd.issuance.acme.session import Session
 from certgrinderd.issuance.hooks import Challenge
 from certgrinderd.issuance.request import Request
 from certgrinderd.pki.csr import requested_names
 from certgrinderd.settings.table import Settings
-from certgrinderd.system.https import Answer
-from certgrinderd.system.waiting import Patience
+from certgrinderd.system.deadline import Deadline
 from tests.testbed.csr import make_csr
 
 CA = "https://ca.example"
@@ -32,7 +32,7 @@ class FakeSession:
     directory_url = f"{CA}/directory"
 
     def __init__(self, authorization: dict[str, Any]) -> None:
-        self.patience = Patience(20, for_client=False)
+        self.deadline = Deadline(20, for_client=False)
         self.key: AccountKey | None = None
         self.account_url: str | None = None
         self.directory: dict[str, str] = {}
@@ -107,14 +107,14 @@ def test_requested_name_is_proved(client: Client, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("c.example", "a proof for 'c.example', which is not in the request"),
+        ("c.example", "to validate 'c.example', which is not in the request"),
         ("x.b.example", "which is not in the request"),
         ("a.example;id", "which is not in the request"),
         ("../../etc", "which is not in the request"),
         ("A.example", "which is not in the request"),
-        ("", "is for no name"),
-        (7, "is for no name"),
-        (None, "is for no name"),
+        ("", "has no name"),
+        (7, "has no name"),
+        (None, "has no name"),
     ],
 )
 def test_other_name_reaches_no_hook(client: Client, name: object, said: str) -> None:
@@ -139,7 +139,7 @@ def test_token_that_is_no_base64url_reaches_no_hook(client: Client, token: objec
         pytest.param({"challenges": "x"}, "the CA offers no challenge for", id="no list"),
         pytest.param({"challenges": [7]}, "the CA offers no challenge for", id="no object"),
         pytest.param({"status": "revoked"}, "is revoked", id="status"),
-        pytest.param({"identifier": "x"}, "is for no name", id="identifier"),
+        pytest.param({"identifier": "x"}, "has no name", id="identifier"),
     ],
 )
 def test_authorization_that_makes_no_sense(

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from certgrinderd.errors import AcmeError
 from certgrinderd.issuance.acme.chains import alternates
+from certgrinderd.issuance.acme.connection import Answer
 from certgrinderd.issuance.acme.session import json_object, problem_text, retry_after
-from certgrinderd.system.https import Answer
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20),
@@ -82,7 +82,7 @@ def test_any_problem_of_the_right_shape_is_a_text(problem: object) -> None:
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b"{", b'"x"', b"\xff", b"[" * 100_000])
 def test_no_json_object(body: bytes) -> None:
     """Anything but a JSON object is an AcmeError."""
-    with pytest.raises(AcmeError, match="no JSON object"):
+    with pytest.raises(AcmeError, match="not a JSON object"):
         json_object(answer(body), "https://ca/x")
     assert json_object(answer(b'{"a": 1}'), "https://ca/x") == {"a": 1}
 

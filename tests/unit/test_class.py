@@ -254,7 +254,7 @@ def test_run_certbot_answers_whether_it_ended_well(
     captured = capsysbinary.readouterr()
     assert captured.out == b""
     assert b"false ended with exit status 1" in captured.err
-    assert b"left no certificate" in captured.err
+    assert b"wrote no certificate" in captured.err
 
 
 def test_shown_configuration_can_be_fed_back(capsys: pytest.CaptureFixture[str]) -> None:

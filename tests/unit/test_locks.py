@@ -16,11 +16,13 @@ import pytest
 
 from certgrinderd.errors import ConfigurationError, LockTimeout
 from certgrinderd.system import locks
+from certgrinderd.system.deadline import Deadline
 
 HOLD = (
     "import sys, time\n"
     "from certgrinderd.system import locks\n"
-    "with locks.held(sys.argv[1], note=sys.argv[2], timeout=60, label='pid-dir'):\n"
+    "from certgrinderd.system.deadline import Deadline\n"
+    "with locks.held(sys.argv[1], note=sys.argv[2], deadline=Deadline(60), label='pid-dir'):\n"
     "    print('held', flush=True)\n"
     "    sys.stdin.read()\n"
 )
@@ -46,11 +48,11 @@ def read_line(process: subprocess.Popen[str]) -> str:
 def test_file_says_who_holds_it(tmp_path: Path) -> None:
     """Process ID and note while it is held, nothing afterwards; private, and not removed."""
     path = tmp_path / "pid"
-    with locks.held(str(path), note="for a.example", timeout=0, label="pid-dir"):
+    with locks.held(str(path), note="for a.example", deadline=Deadline(0), label="pid-dir"):
         assert path.read_text() == f"{os.getpid()}\nfor a.example\n"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert path.read_text() == ""
-    with locks.held(str(path), note="again", timeout=0, label="pid-dir"):
+    with locks.held(str(path), note="again", deadline=Deadline(0), label="pid-dir"):
         pass
 
 
@@ -111,11 +113,11 @@ def test_wait_is_limited(tmp_path: Path) -> None:
         assert read_line(holder) == "held\n"
         with (
             pytest.raises(LockTimeout, match=rf"process {holder.pid} \(for a\.example\)"),
-            locks.held(str(path), note="mine", timeout=0.3, label="pid-dir"),
+            locks.held(str(path), note="mine", deadline=Deadline(0.3), label="pid-dir"),
         ):
             pytest.fail("two hold one lock")
         holder.communicate("")
-    with locks.held(str(path), note="mine", timeout=5, label="pid-dir"):
+    with locks.held(str(path), note="mine", deadline=Deadline(5), label="pid-dir"):
         assert path.read_text().endswith("mine\n")
 
 
@@ -134,7 +136,7 @@ def test_symlink_and_foreign_files_are_refused(tmp_path: Path) -> None:
     ):
         with (
             pytest.raises(ConfigurationError, match=rf"pid-dir: .*{reason}"),
-            locks.held(str(tmp_path / name), note="x", timeout=0, label="pid-dir"),
+            locks.held(str(tmp_path / name), note="x", deadline=Deadline(0), label="pid-dir"),
         ):
             pytest.fail("took a file that is not ours")
     assert target.read_text() == "precious"
@@ -148,7 +150,7 @@ def test_file_of_another_user_is_refused(tmp_path: Path) -> None:
     os.chown(path, 65534, -1)
     with (
         pytest.raises(ConfigurationError, match="is not a plain file of this user"),
-        locks.held(str(path), note="x", timeout=0, label="pid-dir"),
+        locks.held(str(path), note="x", deadline=Deadline(0), label="pid-dir"),
     ):
         pytest.fail("took another user's file")
 
@@ -161,7 +163,7 @@ def test_full_disk_takes_the_note_alone(tmp_path: Path, monkeypatch: pytest.Monk
 
     path = tmp_path / "pid"
     monkeypatch.setattr(os, "pwrite", full)
-    with locks.held(str(path), note="x", timeout=0, label="pid-dir"):
+    with locks.held(str(path), note="x", deadline=Deadline(0), label="pid-dir"):
         assert path.read_text() == ""
         with path.open() as file, pytest.raises(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -181,6 +183,6 @@ def test_file_system_without_locks(
     monkeypatch.setattr(fcntl, "flock", no_locks)
     with (
         pytest.raises(ConfigurationError, match=r"pid-dir: cannot lock .*: No locks available"),
-        locks.held(str(tmp_path / "pid"), note="x", timeout=5, label="pid-dir"),
+        locks.held(str(tmp_path / "pid"), note="x", deadline=Deadline(5), label="pid-dir"),
     ):
         pass

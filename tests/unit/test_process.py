@@ -13,6 +13,7 @@ import pytest
 
 from certgrinderd.errors import Interrupted
 from certgrinderd.system import process
+from certgrinderd.system.deadline import Deadline
 from certgrinderd.system.process import LONGEST_LINE, MOST_LINES, ProgramFailed
 from tests.testbed.server import wait_until
 
@@ -29,7 +30,7 @@ class Heard:
         process.run(
             command,
             environment=variables,
-            timeout=timeout,
+            deadline=Deadline(timeout, for_client=False),
             on_line=self.out.append,
             on_error_line=self.err.append,
         )
@@ -111,7 +112,7 @@ def test_script_without_a_first_line_is_one_for_sh(heard: Heard, tmp_path: Path)
 def test_time_is_limited(heard: Heard) -> None:
     """What takes too long gets SIGTERM and may clean up."""
     script = "trap 'echo cleaned; exit 0' TERM; echo started; while :; do sleep 0.05; done"
-    with pytest.raises(ProgramFailed, match="sh took longer than 1 seconds"):
+    with pytest.raises(ProgramFailed, match="sh exceeded the time limit of 1 seconds"):
         heard.sh(script, timeout=1, PATH=os.environ["PATH"])
     assert heard.out == ["started", "cleaned"]
 
@@ -123,7 +124,7 @@ def test_what_ignores_the_signal_is_killed(
     monkeypatch.setattr(process, "GRACE_SECONDS", 0.3)
     pid_file = tmp_path / "pid"
     script = f"trap '' TERM; sleep 600 & echo $! >{pid_file}; wait; wait"
-    with pytest.raises(ProgramFailed, match="took longer"):
+    with pytest.raises(ProgramFailed, match="exceeded the time limit"):
         heard.sh(script, timeout=0.5, PATH=os.environ["PATH"])
     child = pid_file.read_text().strip()
     wait_until(lambda: not is_running(child), timeout=5, what="the child is gone")

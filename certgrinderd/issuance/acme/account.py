@@ -12,6 +12,7 @@ from certgrinderd.issuance.acme.session import Session, json_object
 from certgrinderd.issuance.acme.store import Account, config_dir
 from certgrinderd.settings.table import Settings
 from certgrinderd.system import files, locks
+from certgrinderd.system.deadline import Deadline
 from certgrinderd.system.log import FOR_ADMIN
 
 logger = logging.getLogger(__name__)
@@ -28,8 +29,8 @@ def log_in(session: Session, settings: Settings) -> Account:
 
     Raises:
         ConfigurationError: What is on disk, or a setting, can't be used.
-        LockTimeout: Others were at it for too long.
-        AcmeError, Unreachable: The CA makes none, or does not answer.
+        LockTimeout: Others held the lock for too long.
+        AcmeError, Unreachable: The CA refuses, or does not answer.
     """
     folder = store.folder_for(config_dir(settings), session.directory_url)
     account = store.find(folder)
@@ -52,7 +53,8 @@ def find(session: Session, settings: Settings) -> Account:
     account = store.find(folder)
     if account is None:
         raise AcmeError(
-            f"there is no account for {session.directory_url} yet: the first certificate makes one"
+            f"there is no account at {session.directory_url} yet: "
+            "the first certificate request makes one"
         )
     _use(session, account)
     return account
@@ -67,7 +69,7 @@ def register_again(session: Session, settings: Settings, account: Account) -> Ac
     with _lock(settings):
         current = store.find(account.folder.parent)
         if current is not None and current.url != account.url:
-            account = current  # Another one was faster.
+            account = current  # another process was faster
         else:
             logger.warning("the CA does not know the account %s: registering it", account.url)
             url = _new_account(session, settings, account.key)
@@ -108,7 +110,7 @@ def _lock(settings: Settings) -> AbstractContextManager[None]:
     return locks.held(
         str(folder / ".certgrinderd-account.lock"),
         note="registering an ACME account",
-        timeout=settings.lock_timeout,
+        deadline=Deadline(settings.lock_timeout),
         label="certbot-config-dir",
     )
 
@@ -138,14 +140,14 @@ def _new_account(session: Session, settings: Settings, key: jws.AccountKey) -> s
         )
     elif session.meta.get("externalAccountRequired") is True:
         raise ConfigurationError(
-            f"{session.directory_url} makes accounts for its customers only: set eab-kid and "
-            "eab-hmac-key-file to what it gave you"
+            f"{session.directory_url} requires an external account: set eab-kid and "
+            "eab-hmac-key-file to the values that you got from the CA"
         )
     session.key = key
     answer = session.post(session.url("newAccount"), payload, by_key=True)
     url = answer.headers.get("Location")
     if not url:
-        raise AcmeError("the ACME server made an account and does not say where it is")
+        raise AcmeError("the ACME server made an account without a Location header")
     return url
 
 
@@ -156,7 +158,7 @@ def _contact(settings: Settings) -> list[str] | None:
 
 
 def _tell_contact(session: Session, settings: Settings, account: Account) -> None:
-    """Tell the CA a new email address. None says nothing about the one that it has."""
+    """Send the CA a new email address; without one in the settings, leave the old one."""
     wanted = _contact(settings)
     if wanted is None or wanted == store.contact(account):
         return
@@ -167,7 +169,9 @@ def _tell_contact(session: Session, settings: Settings, account: Account) -> Non
         # Certificates need no contact.
         logger.warning("cannot change the contact of the ACME account: %s", error)
     else:
-        logger.info("told the CA that the contact is %s", settings.acme_email, extra=FOR_ADMIN)
+        logger.info(
+            "changed the contact of the ACME account to %s", settings.acme_email, extra=FOR_ADMIN
+        )
 
 
 def external_account(settings: Settings) -> tuple[str, bytes] | None:

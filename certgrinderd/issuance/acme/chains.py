@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.x509.oid import NameOID
 
 from certgrinderd.errors import AcmeError, MalformedInput, Unreachable
+from certgrinderd.issuance.acme.connection import Answer
 from certgrinderd.issuance.acme.session import Session
 from certgrinderd.pki.certificates import parse_chain, spki
 from certgrinderd.settings.table import Settings
-from certgrinderd.system import https
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +26,8 @@ _ALTERNATE = re.compile(r'<([^<>]+)>\s*;[^,<]*\brel\s*=\s*"?alternate"?', re.IGN
 def download(session: Session, settings: Settings, url: str) -> bytes:
     """Download a certificate with the chain that the settings ask for.
 
-    A certificate that was issued is never given up because of its chain: the CA's default one is
-    the answer when no other fits, can be read or can be reached.
+    If no other chain fits, or it can't be downloaded or parsed, the answer is the CA's default one:
+    a certificate that was issued is never dropped because of its chain.
 
     Args:
         session: With the CA.
@@ -57,7 +57,7 @@ def _alternate(session: Session, url: str) -> bytes | None:
         return None
 
 
-def alternates(answer: https.Answer) -> list[str]:
+def alternates(answer: Answer) -> list[str]:
     """Return the URLs of the other chains that a certificate's answer names."""
     links = ", ".join(answer.headers.get_all("Link") or ())
     return _ALTERNATE.findall(links)[:_MOST_ALTERNATES]
@@ -95,7 +95,7 @@ def _issuer_names(certificate: x509.Certificate) -> Iterator[str]:
 
 
 def is_for(pem: bytes, public_key: CertificatePublicKeyTypes) -> bool:
-    """Whether the first certificate of a chain has this key. One that can't be read may have."""
+    """Whether the first certificate of a chain has this key; true if it can't be parsed."""
     try:
         leaf = parse_chain(pem)[0]
     except MalformedInput:

@@ -17,14 +17,14 @@ from certgrinderd.issuance.hooks import Challenge
 from certgrinderd.issuance.request import Request
 from certgrinderd.issuance.run_hooks import Task, published
 from certgrinderd.settings.table import Settings
-from certgrinderd.system.waiting import each
+from certgrinderd.system.parallel import each
 
 logger = logging.getLogger(__name__)
 
-# Requests under way at a time. A CA far away takes as long for eight as for one.
+# Requests at a time. Over a long distance eight take as long as one.
 _AT_ONCE = 8
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 5.0
-# A CA may give two simultaneous orders for the same names the same order; one of them loses.
+# A CA may give two processes the same order for the same names; one of them has to ask again.
 _MOST_ORDERS = 5
 # base64url (RFC 8555 section 8.1); it becomes the name of a file.
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,255}", re.ASCII)
@@ -33,7 +33,7 @@ _READY = frozenset({"ready", "processing", "valid"})
 
 @dataclass(frozen=True)
 class _Order:
-    """An order as it was when we last looked (RFC 8555 section 7.1.3)."""
+    """An order as the CA last sent it (RFC 8555 section 7.1.3)."""
 
     url: str
     body: Mapping[str, Any]
@@ -50,7 +50,7 @@ class _Order:
 
 
 class _OrderLost(Exception):
-    """Another process has finalized the very order that we were given."""
+    """The CA gave us an order that another process has finalized."""
 
 
 def issue(
@@ -78,13 +78,13 @@ def issue(
         order = _new_order(session, settings, account, request)
         try:
             if order.status in _READY:
-                logger.info("the CA has a proof of every name already")
+                logger.info("the CA has validated every name already")
             else:
                 order = _authorize(session, settings, preferred, order, request)
             return _finalize(session, settings, order, request)
         except _OrderLost:
             logger.info("another request got that order; placing a new one")
-    raise IssuanceError("the CA gives the order for these names to others again and again")
+    raise IssuanceError("the CA keeps returning orders already finalized elsewhere")
 
 
 def _new_order(session: Session, settings: Settings, account: Account, request: Request) -> _Order:
@@ -99,8 +99,9 @@ def _new_order(session: Session, settings: Settings, account: Account, request: 
         if error.kind == "accountDoesNotExist":
             register_again(session, settings, account)
         elif "replaces" in payload:
-            # It helps the CA to plan, and is not worth a certificate (RFC 9773 section 5).
-            logger.warning("ordering without a word about the old certificate: %s", error)
+            # "replaces" is a hint for the CA: a certificate without it is better than none
+            # (RFC 9773 section 5).
+            logger.warning("ordering again, without the field replaces: %s", error)
             del payload["replaces"]
         else:
             raise
@@ -112,7 +113,7 @@ def _place(session: Session, payload: Mapping[str, object]) -> _Order:
     answer = session.post(url, payload)
     place = answer.headers.get("Location")
     if not place:
-        raise AcmeError("the ACME server made an order and does not say where it is")
+        raise AcmeError("the ACME server made an order without a Location header")
     return _Order(place, json_object(answer, url))
 
 
@@ -132,7 +133,7 @@ def _profile(session: Session, name: str) -> str:
 
 @dataclass(frozen=True)
 class _Pending:
-    """A name that is to be proved: what to publish, and whom to tell then."""
+    """A name that needs validation: what to publish, and the URLs of the CA for it."""
 
     task: Task
     challenge_url: str
@@ -146,11 +147,11 @@ def _authorize(
     order: _Order,
     request: Request,
 ) -> _Order:
-    """Prove the names that the CA has no proof for yet, and wait until it agrees."""
+    """Let the CA validate the names that it has not validated yet, and wait until it has."""
     urls = order.body.get("authorizations")
     if not isinstance(urls, list) or not all(isinstance(url, str) for url in urls):
         raise AcmeError("the CA's order has no list of authorizations")
-    patience = session.patience
+    deadline = session.deadline
 
     def ask(url: str) -> dict[str, Any]:
         return _authorization(session, url)
@@ -159,11 +160,11 @@ def _authorize(
         try:
             session.post(one.challenge_url, {})
         except AcmeError:
-            # Another process may have answered it: a CA may give both the same authorization.
+            # A CA may give another process the same authorization, and that may be faster.
             if ask(one.authorization_url).get("status") == "pending":
                 raise
 
-    found = each(ask, urls, at_once=_AT_ONCE, patience=patience)
+    found = each(ask, urls, at_once=_AT_ONCE, deadline=deadline)
     assert session.key is not None  # noqa: S101 - for the type checker
     pending = [
         _pending(url, authorization, preferred, session.key)
@@ -171,9 +172,9 @@ def _authorize(
         if authorization.get("status") != "valid"
     ]
     _require_requested([one.task.domain for one in pending], request)
-    logger.info("%d of %d names are to be proved", len(pending), len(found))
-    with published([one.task for one in pending], settings, patience):
-        each(answer, pending, at_once=_AT_ONCE, patience=patience)
+    logger.info("%d of %d names need validation", len(pending), len(found))
+    with published([one.task for one in pending], settings, deadline):
+        each(answer, pending, at_once=_AT_ONCE, deadline=deadline)
         return _wait(session, order, until=_READY)
 
 
@@ -203,23 +204,23 @@ def _pending(
         validation = proof if challenge is Challenge.HTTP_01 else jws.digest(proof)
         return _Pending(Task(challenge, name, validation, token), url, authorization_url)
     raise AcmeError(
-        f"the CA offers {', '.join(sorted(map(str, offered))) or 'no challenge'} for {name}, and "
-        f"here there is {' and '.join(map(str, preferred))}"
+        f"the CA offers {', '.join(sorted(map(str, offered))) or 'no challenge'} for {name}; "
+        f"this server can use {' and '.join(map(str, preferred))}"
     )
 
 
 def _require_requested(domains: Sequence[str], request: Request) -> None:
-    """Require that the CA wants no other names proved than those that were asked for.
+    """Require that the CA validates only names that were asked for.
 
-    They go to hooks, which need not expect anything else than a name that passed our policy.
+    They go to hooks, which rely on getting only names that passed our policy.
 
     Raises:
-        AcmeError: It wants another one.
+        AcmeError: It asks for another one.
     """
     requested = {identifier["value"].removeprefix("*.") for identifier in request.identifiers}
     for domain in domains:
         if domain not in requested:
-            raise AcmeError(f"the CA wants a proof for {domain!r}, which is not in the request")
+            raise AcmeError(f"the CA asks to validate {domain!r}, which is not in the request")
 
 
 def _challenges(authorization: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -231,30 +232,30 @@ def _name(authorization: Mapping[str, Any]) -> str:
     identifier = authorization.get("identifier")
     value = identifier.get("value") if isinstance(identifier, dict) else None
     if not isinstance(value, str) or not value:
-        raise AcmeError("the CA's authorization is for no name")
+        raise AcmeError("the CA's authorization has no name")
     return value
 
 
 def _wait(
     session: Session, order: _Order, *, until: frozenset[str], first_pause: float | None = None
 ) -> _Order:
-    """Look at an order until it has one of the statuses.
+    """Poll an order until it has one of the statuses.
 
-    The order's own status sums up those of its authorizations (RFC 8555 section 7.1.6), so one
-    request tells about all names.
+    The order's status covers all of its authorizations (RFC 8555 section 7.1.6), so one request is
+    enough for all names.
 
     Args:
         session: With the CA.
         order: The order.
         until: The statuses.
-        first_pause: Seconds before the first look, if the CA asked for that.
+        first_pause: Seconds before the first request, if the CA asked for that.
 
     Raises:
-        AcmeError: It is invalid; the message names each name that was not proved.
+        AcmeError: It is invalid; the message has the reason for each name.
     """
     pause, wanted = _FIRST_PAUSE, first_pause
     while True:
-        session.patience.pause(wanted or pause)
+        session.deadline.pause(wanted or pause)
         pause = min(pause * 1.5, _LONGEST_PAUSE)
         answer = session.post(order.url, None)
         order = _Order(order.url, json_object(answer, order.url))
@@ -266,7 +267,7 @@ def _wait(
 
 
 def _invalid(session: Session, order: _Order) -> AcmeError:
-    """Say why an order failed: because of which names, or else because of what."""
+    """Say why an order failed: the reason for each name, or else that of the order."""
     reasons = []
     urls = order.body.get("authorizations")
     for url in urls if isinstance(urls, list) else ():

@@ -8,12 +8,14 @@ import threading
 from collections import deque
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from certgrinderd.errors import AcmeError, RateLimited, Unreachable
 from certgrinderd.issuance.acme import jws
-from certgrinderd.system import https
-from certgrinderd.system.waiting import Patience
+from certgrinderd.issuance.acme.connection import Answer, Client
+from certgrinderd.system import http
+from certgrinderd.system.deadline import Deadline
 
 logger = logging.getLogger(__name__)
 
@@ -25,27 +27,27 @@ _MOST_SUBPROBLEMS = 100
 _MOST_BAD_NONCES = 40
 _MOST_FAILURES = 4
 _FIRST_PAUSE = 0.25
-# A longer wait is the client's to decide: it comes back by itself.
+# For a longer wait the run ends: the client tries again by itself.
 _LONGEST_RETRY_AFTER = 10.0
-# Who says more says nothing; and there has to be a date for it.
+# More makes no sense, and could not be shown as a date.
 _LONGEST_WAIT = 366 * 86400.0
 
 
 class Session:
-    """A server and, once there is one, the account with which we speak to it.
+    """A server, and our account there once we have one.
 
     Safe to use from several threads.
 
     Attributes:
         directory_url: The server's.
-        patience: The time that there is for the task at hand.
+        deadline: For the task in hand.
         key: The account's key.
         account_url: The account; None as long as there is none.
     """
 
-    def __init__(self, directory_url: str, client: https.Client, patience: Patience) -> None:
+    def __init__(self, directory_url: str, client: Client, deadline: Deadline) -> None:
         self.directory_url = directory_url
-        self.patience = patience
+        self.deadline = deadline
         self.key: jws.AccountKey | None = None
         self.account_url: str | None = None
         self._client = client
@@ -55,7 +57,7 @@ class Session:
 
     @property
     def directory(self) -> Mapping[str, Any]:
-        """What the server offers (RFC 8555 section 7.1.1), asked for once.
+        """The server's directory (RFC 8555 section 7.1.1), which is fetched once.
 
         Raises:
             AcmeError, Unreachable: See get.
@@ -81,48 +83,47 @@ class Session:
 
     @property
     def meta(self) -> Mapping[str, Any]:
-        """The directory's facts about the server; empty if it tells none."""
+        """The directory's "meta" object; empty if there is none."""
         found = self.directory.get("meta")
         return found if isinstance(found, dict) else {}
 
-    def get(self, url: str) -> https.Answer:
-        """Ask without a signature.
+    def get(self, url: str) -> Answer:
+        """Make a request without a signature.
 
         Raises:
             AcmeError, Unreachable: See post.
         """
         return self._ask("GET", url)
 
-    def post(self, url: str, payload: object, *, by_key: bool = False) -> https.Answer:
+    def post(self, url: str, payload: object, *, by_key: bool = False) -> Answer:
         """Send a signed request.
 
         Args:
             url: Where to.
             payload: What JSON can say; None for POST-as-GET.
-            by_key: Whether the key speaks for itself, for an account that is to be made or found.
+            by_key: Whether to send the public key instead of the account's URL (for newAccount).
 
         Raises:
-            AcmeError: The server says no.
-            Unreachable: It does not answer, or not now; RateLimited if that is why.
+            AcmeError: The server refuses.
+            Unreachable: It does not answer, or can't now; RateLimited if we ask too often.
         """
         return self._ask("POST", url, payload, by_key=by_key)
 
     def _ask(
         self, method: str, url: str, payload: object = None, *, by_key: bool = False
-    ) -> https.Answer:
+    ) -> Answer:
         bad_nonces = failures = 0
         while True:
-            self.patience.check()
+            self.deadline.check()
             answer, is_limit = None, False
             try:
                 answer = self._once(method, url, payload, by_key=by_key)
-            except https.NotTrusted as error:
+            except http.NotTrusted as error:
                 raise AcmeError(
-                    f"the ACME server is not to be trusted: {error}; for the private CA behind it "
-                    "there is acme-ca-file"
+                    f"cannot trust the ACME server: {error}; for a private CA set acme-ca-file"
                 ) from error
-            except https.ConnectionFailed as error:
-                reason = f"the ACME server cannot be reached: {error}"
+            except http.Failed as error:
+                reason = f"cannot reach the ACME server: {error}"
             if answer is not None:
                 if answer.status < 300:  # noqa: PLR2004 - HTTP
                     return answer
@@ -142,7 +143,7 @@ class Session:
         """Wait before the next attempt.
 
         Raises:
-            Unreachable, RateLimited: There is to be none, or the server wants a longer pause.
+            Unreachable, RateLimited: It was the last attempt, or the server wants a longer pause.
         """
         kind = RateLimited if is_limit else Unreachable
         if wanted is not None and wanted > _LONGEST_RETRY_AFTER:
@@ -152,11 +153,11 @@ class Session:
             raise kind(f"{reason}; try again later")
         pause = wanted if wanted is not None else _FIRST_PAUSE * 2 ** (failures - 1)
         logger.warning("%s; trying again in %g seconds", reason, pause)
-        self.patience.pause(pause)
+        self.deadline.pause(pause)
 
-    def _once(self, method: str, url: str, payload: object, *, by_key: bool) -> https.Answer:
+    def _once(self, method: str, url: str, payload: object, *, by_key: bool) -> Answer:
         if method != "POST":
-            answer = self._client.request(method, url, check=self.patience.check)
+            answer = self._client.request(method, url, deadline=self.deadline)
         else:
             assert self.key is not None  # noqa: S101 - for the type checker
             body = jws.request(
@@ -168,7 +169,7 @@ class Session:
             )
             headers = {"Content-Type": "application/jose+json"}
             answer = self._client.request(
-                "POST", url, body=body, headers=headers, check=self.patience.check
+                "POST", url, body=body, headers=headers, deadline=self.deadline
             )
         nonce = answer.headers.get("Replay-Nonce")
         if nonce:
@@ -180,14 +181,14 @@ class Session:
         try:
             return self._nonces.pop()
         except IndexError:
-            answer = self._client.request("HEAD", self.url("newNonce"), check=self.patience.check)
+            answer = self._client.request("HEAD", self.url("newNonce"), deadline=self.deadline)
         nonce = answer.headers.get("Replay-Nonce")
         if not nonce:
-            raise https.ConnectionFailed(f"no nonce came (HTTP status {answer.status})")
+            raise http.Failed(f"no nonce came (HTTP status {answer.status})")
         return nonce
 
 
-def json_object(answer: https.Answer, url: str) -> dict[str, Any]:
+def json_object(answer: Answer, url: str) -> dict[str, Any]:
     """Read an answer as a JSON object.
 
     Raises:
@@ -195,7 +196,7 @@ def json_object(answer: https.Answer, url: str) -> dict[str, Any]:
     """
     found = _json_object(answer.body)
     if found is None:
-        raise AcmeError(f"the ACME server answers {url} with something that is no JSON object")
+        raise AcmeError(f"the answer of the ACME server for {url} is not a JSON object")
     return found
 
 
@@ -207,15 +208,13 @@ def _json_object(data: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def retry_after(answer: https.Answer) -> float | None:
+def retry_after(answer: Answer) -> float | None:
     """Return the seconds that a server asks us to wait (RFC 9110 section 10.2.3), if it does."""
     text = answer.headers.get("Retry-After")
     if text is None:
         return None
     if text.strip().isascii() and text.strip().isdigit():
         return min(float(text.strip()[:9]), _LONGEST_WAIT)
-    from email.utils import parsedate_to_datetime
-
     try:
         when = parsedate_to_datetime(text)
     except (TypeError, ValueError, IndexError, OverflowError):
@@ -225,7 +224,7 @@ def retry_after(answer: https.Answer) -> float | None:
     return min(max(0.0, wanted), _LONGEST_WAIT)
 
 
-def _problem(answer: https.Answer, url: str) -> AcmeError:
+def _problem(answer: Answer, url: str) -> AcmeError:
     found = _json_object(answer.body)
     if found is None or not isinstance(found.get("type", ""), str):
         text = answer.body[:200].decode("utf-8", "replace").strip()
@@ -236,7 +235,7 @@ def _problem(answer: https.Answer, url: str) -> AcmeError:
 def problem_text(problem: object) -> str:
     """Return a problem document (RFC 7807, RFC 8555 section 6.7) as one line for people."""
     if not isinstance(problem, dict):
-        return "that something failed, and not what"
+        return "that something failed, without a reason"
     found = problem.get("subproblems")
     subproblems = found[:_MOST_SUBPROBLEMS] if isinstance(found, list) else []
     return "; ".join(
@@ -260,7 +259,7 @@ def _one_problem(problem: Mapping[str, Any]) -> str:
 def _identifier(problem: Mapping[str, Any]) -> str:
     identifier = problem.get("identifier")
     value = identifier.get("value") if isinstance(identifier, dict) else None
-    return str(value)[:_LONGEST_TEXT] if value else "(for no name)"
+    return str(value)[:_LONGEST_TEXT] if value else "(no name)"
 
 
 def _kind(problem: Mapping[str, Any]) -> str:
