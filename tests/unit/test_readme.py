@@ -15,7 +15,7 @@ import pytest
 from certgrinderd.commandline import boundary, parser
 from certgrinderd.commandline.commands import COMMANDS
 from certgrinderd.errors import ConfigurationError, UsageError, WordRefused
-from certgrinderd.pki.names import DnsName, RequestedNames
+from certgrinderd.pki.names import Identifier, RequestedNames
 from certgrinderd.policy import parse_domainsets, require_permitted
 from certgrinderd.settings import sources
 from certgrinderd.settings.table import OPTIONS
@@ -104,7 +104,7 @@ def test_key_line_gives_a_client_its_names(line: str) -> None:
     domainsets = parse_domainsets(value or str(admin.values["domainsets"]))
     assert not domainsets.ignored
     assert [len(names) for names in domainsets.sets] == [1, 2]
-    wanted = (DnsName.parse("example.com"), DnsName.parse("www.example.com"))
+    wanted = (Identifier.parse_dns("example.com"), Identifier.parse_dns("www.example.com"))
     assert require_permitted(RequestedNames(("example.com",), wanted), domainsets)
 
 
