@@ -179,19 +179,18 @@ def _run_installation(parsed: parser.Parsed) -> None:
 def _installed_rule() -> str:
     """The rule for sudo that the installed program needs, wherever this one was started from."""
     from certgrinderd.commandline.settings import configuration_for_admin
-    from certgrinderd.setup import commands as setup
     from certgrinderd.setup.install import layout
+    from certgrinderd.setup.sudo.command import show_sudoers
 
     sys.argv[0] = layout.PROGRAM  # where hooks are looked for
     settings = configuration_for_admin({"config-file": layout.CONFIGURATION}).settings
-    return setup.show_sudoers(settings, {"user": layout.USER})
+    return show_sudoers(settings, {"user": layout.USER})
 
 
 def _run_configured(request: _Request) -> None:
     import logging
 
     from certgrinderd.certgrinderd import Certgrinderd
-    from certgrinderd.setup import commands as setup
 
     logging.captureWarnings(True)  # noqa: FBT003 - its only argument; to stderr they go unformatted
     configuration = _configuration(request)
@@ -206,11 +205,6 @@ def _run_configured(request: _Request) -> None:
     if command == ("acme-client",):
         _run_acme_side(configuration, **request.parsed.arguments)
         return
-    if command in setup.COMMANDS:
-        text = setup.COMMANDS[command](configuration.settings, request.parsed.arguments)
-        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
-        sys.stdout.buffer.flush()
-        return
     commands: dict[tuple[str, ...], Callable[..., None]] = {
         ("get", "certificate"): Certgrinderd.get_certificate_command,
         ("get", "crl"): Certgrinderd.get_crl_command,
@@ -221,7 +215,14 @@ def _run_configured(request: _Request) -> None:
         ("show", "configuration"): Certgrinderd.show_configuration_command,
         ("show", "csr"): Certgrinderd.show_csr_command,
     }
-    commands[command](server, **request.parsed.arguments)
+    if command in commands:
+        commands[command](server, **request.parsed.arguments)
+        return
+    from certgrinderd.setup.commands import COMMANDS
+
+    text = COMMANDS[command](configuration.settings, request.parsed.arguments)
+    sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+    sys.stdout.buffer.flush()
 
 
 def _log_request(command: tuple[str, ...]) -> None:

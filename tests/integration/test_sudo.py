@@ -14,7 +14,7 @@ from cryptography import x509
 from certgrinderd.issuance import certbot
 from certgrinderd.issuance.hooks import Challenge
 from certgrinderd.settings.table import Settings
-from certgrinderd.setup.sudo import LONGEST_EXPRESSION
+from certgrinderd.setup.sudo.rule import LONGEST_EXPRESSION
 from tests.testbed.csr import make_csr
 from tests.testbed.host import Host
 from tests.testbed.named import Named

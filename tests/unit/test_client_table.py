@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from certgrinderd.errors import ConfigurationError, MalformedInput, UsageError
 from certgrinderd.settings.table import Settings
-from certgrinderd.setup import commands as setup
 from certgrinderd.setup.clients import findings
 from certgrinderd.setup.clients.line import parse_line
+from certgrinderd.setup.clients.show import show_authorized_keys
 from certgrinderd.setup.clients.table import parse_clients
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOegnR+qnK2FEoaSrVwHgCIxjFkVEbW4VO31/Hd2mAwk"
@@ -42,7 +42,7 @@ def show(path: Path, **given: Any) -> str:  # noqa: ANN401 - as argparse has it
         "program": PROGRAM,
         **given,
     }
-    return setup.show_authorized_keys(Settings(config_file="/etc/c.conf"), arguments)
+    return show_authorized_keys(Settings(config_file="/etc/c.conf"), arguments)
 
 
 def write(folder: Path, *clients: object) -> Path:

@@ -19,7 +19,7 @@ from certgrinderd.pki.names import Identifier, RequestedNames
 from certgrinderd.policy import parse_domainsets, require_permitted
 from certgrinderd.settings import sources
 from certgrinderd.settings.table import OPTIONS
-from certgrinderd.setup import commands as setup
+from certgrinderd.setup.clients.show import show_authorized_keys
 from certgrinderd.setup.install import layout
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,7 +118,7 @@ def test_key_line_is_what_the_command_prints(tmp_path: Path, form: bool) -> None
     parsed = parser.parse_admin([*words, *(["--environment", "--pass-words"] if form else [])])
     given = {**parsed.arguments, "program": "/usr/local/bin/certgrinderd.pyz", "file": key_file}
     configuration = sources.merge(sources.Source("command line", parsed.values))
-    printed = setup.show_authorized_keys(configuration.settings, given)
+    printed = show_authorized_keys(configuration.settings, given)
     assert printed == line + "\n"
 
 

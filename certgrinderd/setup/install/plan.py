@@ -5,6 +5,7 @@ Whatever was there before, or was changed since, is its owner's: it is named and
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -200,6 +201,4 @@ def _rest(receipt: Receipt, left: Mapping[str, str]) -> Iterator[WriteReceipt]:
 
 def sha256(file: File) -> str:
     """Return the SHA-256 of what should be in a file."""
-    import hashlib
-
     return hashlib.sha256(file.content).hexdigest()

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 
 from certgrinderd.errors import ConfigurationError
+from certgrinderd.settings import sources
 from certgrinderd.setup.install import layout, model, plan
 from certgrinderd.setup.install.layout import File
 from certgrinderd.setup.install.receipt import Receipt
@@ -45,8 +46,6 @@ def configuration(text: str | None) -> Iterator[str]:
     """Tell what a configuration file lacks."""
     if text is None:
         return
-    from certgrinderd.settings import sources
-
     try:
         given = sources.from_yaml(text, path=layout.CONFIGURATION)
     except ConfigurationError as error:

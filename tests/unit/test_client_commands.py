@@ -1,4 +1,4 @@
-"""The line for a client, and the check of a whole file; for the rules see test_sudoers."""
+"""`show authorized-keys` and `check authorized-keys`: what they add to lines and findings."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 
 from certgrinderd.errors import ConfigurationError, MalformedInput, UsageError
 from certgrinderd.settings.table import Settings
-from certgrinderd.setup import commands
 from certgrinderd.setup.clients import check, findings
+from certgrinderd.setup.clients.show import show_authorized_keys
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOegnR+qnK2FEoaSrVwHgCIxjFkVEbW4VO31/Hd2mAwk c.example"
 
@@ -38,7 +38,7 @@ def show(key_file: Path, settings: Settings | None = None, **given: Any) -> str:
         "program": "/usr/local/bin/certgrinderd.pyz",
         **given,
     }
-    return commands.show_authorized_keys(settings or Settings(domainsets="a.example"), arguments)
+    return show_authorized_keys(settings or Settings(domainsets="a.example"), arguments)
 
 
 def test_line_for_a_client(key_file: Path) -> None:
