@@ -113,7 +113,7 @@ GROUPS = {
     "check": "Check what belongs to the server besides its configuration.",
     "get": "Get certificates, OCSP responses, CRLs or renewal information.",
     "show": "Show the configuration, the ACME account, what is in a CSR or certificate, or what "
-    "belongs into sudoers and authorized_keys.",
+    "belongs into sudoers, sshd_config and authorized_keys.",
 }
 
 COMMANDS = (
@@ -240,6 +240,18 @@ COMMANDS = (
         client_may_run=True,
     ),
     Command(("show", "licenses"), "Show the licences of all that is inside certgrinderd.pyz."),
+    Command(
+        ("show", "sshd-config"),
+        "Show sshd's settings for the user that clients log in as, for a file in sshd_config.d.",
+        arguments=(
+            _USER,
+            _argument(
+                "--no-environment",
+                action="store_true",
+                help="Leave out PermitUserEnvironment, which only lines with environment= need.",
+            ),
+        ),
+    ),
     Command(
         ("show", "sudoers"),
         "Show the rule for sudo that lets certgrinderd run the configured certbot-command, and "

@@ -27,7 +27,7 @@ from tests.testbed.sshd import Client, Sshd
 ROOT = Path(__file__).resolve().parents[2]
 PYZ = "/usr/local/bin/certgrinderd.pyz"
 KEYS = "/etc/certgrinderd/authorized_keys"
-DROP_IN = "/etc/ssh/sshd_config.d/10-certgrinderd.conf"
+DROP_IN = "/etc/ssh/sshd_config.d/00-certgrinderd.conf"
 MATCH = "PermitUserEnvironment CERTGRINDERD_DOMAINSETS\nMatch User certgrinderd\n"
 ENVIRONMENT = 'environment="CERTGRINDERD_DOMAINSETS=a.example,xn--plse-gra.example;b.example"'
 

@@ -288,20 +288,44 @@ def test_sshd_that_would_not_serve_is_left_alone(fresh: Machine) -> None:
     assert fresh.says("install")[-1] == "nothing to do"
     host.check(["rm", f"{folder}/90-other.conf"])
     wins = "PermitUserEnvironment no\nSetEnv CERTGRINDERD_DOMAINSETS=evil.example\n"
-    host.write(f"{folder}/00-other.conf", wins)
+    host.write(f"{folder}/00-another.conf", wins)
     log = fresh.refuses("install", "--sshd", "--yes")
     assert re.search("PermitUserEnvironment is no, set elsewhere.*SetEnv CERTGRINDERD_DOM", log)
-    assert host.check(["ls", "-A", folder]) == "00-other.conf\n"
+    assert host.check(["ls", "-A", folder]) == "00-another.conf\n"
     # Where an older version's settings are, those are put back.
     host.write(layout.SSHD, "# older\n")
     digest = host.check(["sha256sum", layout.SSHD]).split()[0]
     host.check(["sed", "-i", f"$ a file {digest} {layout.SSHD}", layout.RECEIPT])
     fresh.refuses("install", "--sshd", "--yes")
     assert host.check(["cat", layout.SSHD]) == "# older\n"
-    host.check(["rm", f"{folder}/00-other.conf"])
+    host.check(["rm", f"{folder}/00-another.conf"])
     assert f"replace {layout.SSHD} (0644)" in fresh.says("install", "--sshd", "--yes")
     effect = ["sshd", "-T", "-C", "user=certgrinderd,host=x,addr=192.0.2.1"]
     assert f"authorizedkeysfile {layout.AUTHORIZED_KEYS}\n" in host.check(effect)
+
+
+def test_settings_of_sshd_move_to_their_new_name(fresh: Machine) -> None:
+    """Of an older version's file nothing is left; one that was edited is kept and listed."""
+    host = fresh.host
+    folder = str(Path(layout.SSHD).parent)
+    fresh.says("install", "--yes")
+    host.write(layout.FORMER_SSHD, "# older\nPermitUserEnvironment CERTGRINDERD_DOMAINSETS\n")
+    digest = host.check(["sha256sum", layout.FORMER_SSHD]).split()[0]
+    host.check(["sed", "-i", f"$ a file {digest} {layout.FORMER_SSHD}", layout.RECEIPT])
+    lines = fresh.says("install", "--sshd")
+    assert f"would write {layout.SSHD} (0644)" in lines
+    assert f"would remove {layout.FORMER_SSHD}" in lines
+    lines = fresh.says("install", "--sshd", "--yes")
+    assert f"remove {layout.FORMER_SSHD}" in lines
+    assert host.check(["ls", folder]) == f"{Path(layout.SSHD).name}\n"
+    assert fresh.says("install", "--sshd", "--yes")[-1] == "nothing to do"
+    assert host.check(["cat", layout.SSHD]) == host.check([COPY, "show", "sshd-config"])
+
+    host.write(layout.FORMER_SSHD, "# edited\n")
+    edited = f"left: {layout.FORMER_SSHD}: it was edited"
+    lines = fresh.says("install", "--sshd", "--yes")
+    assert any(line.startswith(edited) for line in lines)
+    assert host.check(["cat", layout.FORMER_SSHD]) == "# edited\n"
 
 
 def test_rule_for_sudo(fresh: Machine) -> None:

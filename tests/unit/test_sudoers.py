@@ -20,6 +20,7 @@ from certgrinderd.issuance.hooks import Challenge
 from certgrinderd.settings.table import LETS_ENCRYPT_STAGING, Settings
 from certgrinderd.setup.sudo import command as sudoers
 from certgrinderd.setup.sudo import rule
+from certgrinderd.setup.users import require_user
 from certgrinderd.system import files
 
 SETTINGS = Settings(
@@ -228,8 +229,8 @@ def test_sudo_command_that_no_rule_can_pin(command: str, reason: str) -> None:
 def test_user_is_a_name(name: str) -> None:
     """Nothing that means somebody else in sudoers."""
     with pytest.raises(UsageError, match="not the name of a user"):
-        rule.require_user(name)
-    assert rule.require_user("cert.grinder-d_2") == "cert.grinder-d_2"
+        require_user(name)
+    assert require_user("cert.grinder-d_2") == "cert.grinder-d_2"
 
 
 @pytest.mark.parametrize("value", ["/a b", '/a"', "/a*", "/a\\", "", "/é"])

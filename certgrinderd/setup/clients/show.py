@@ -1,4 +1,4 @@
-"""The command `show authorized-keys`: the line for a client, or those for a table of clients."""
+"""The commands `show authorized-keys`, for one client or many, and `show sshd-config`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,28 @@ from certgrinderd.errors import ConfigurationError, MalformedInput, UsageError
 from certgrinderd.issuance import certbot
 from certgrinderd.policy import DOMAINSETS_VARIABLE, parse_domainsets
 from certgrinderd.settings.table import Settings
+from certgrinderd.setup.clients import sshd
 from certgrinderd.setup.clients.line import Line, PublicKey, parse_public_key
 from certgrinderd.setup.clients.table import parse_clients, parse_sources
+from certgrinderd.setup.install import layout
+from certgrinderd.setup.users import require_user
 from certgrinderd.system.input import read_request
 
 logger = logging.getLogger(__name__)
 
 # Thousands of clients with thousands of names each.
 _LARGEST_TABLE = 64 * 1024 * 1024
+
+
+def show_sshd_config(settings: Settings, arguments: Mapping[str, Any]) -> str:
+    """Return sshd's settings for the user that clients log in as.
+
+    Raises:
+        UsageError: That is no name of a user.
+    """
+    del settings
+    user, environment = require_user(arguments["user"]), not arguments["no_environment"]
+    return sshd.render(user, layout.AUTHORIZED_KEYS, environment=environment)
 
 
 def show_authorized_keys(settings: Settings, arguments: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What sshd has in force for one user: which keys it reads, and what beats their lines."""
+"""sshd's settings for the clients' user: those that there should be, and those in force."""
 
 from __future__ import annotations
 
@@ -16,7 +16,39 @@ _NEVER_ACCEPTED = (
     *("HTTPS_PROXY", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"),
 )
 
+_HEAD = """\
+# Printed by certgrinderd.pyz show sshd-config; docs/ssh.md gives the reasons.
+# Put changes into a file of your own.
+"""
+_FOR_ALL = f"""\
+# For lines with environment=. Never "yes", which would let a line set LD_PRELOAD.
+PermitUserEnvironment {DOMAINSETS_VARIABLE}
+"""
+_FOR_USER = """
+Match User {user}
+    AuthorizedKeysFile {keys_file}
+    AuthenticationMethods publickey
+    PasswordAuthentication no
+    KbdInteractiveAuthentication no
+    DisableForwarding yes
+    PermitTTY no
+    PermitUserRC no
+    ExposeAuthInfo yes
+"""
+
 Settings = Mapping[str, list[str]]
+
+
+def render(user: str, keys_file: str, *, environment: bool = True) -> str:
+    """Write the settings that there should be, as a file for sshd_config.d.
+
+    Args:
+        user: Whom clients log in as.
+        keys_file: The file with their lines.
+        environment: Whether lines may have environment=; that setting is for the whole server.
+    """
+    for_user = _FOR_USER.format(user=user, keys_file=keys_file)
+    return f"{_HEAD}{_FOR_ALL if environment else ''}{for_user}"
 
 
 def question(user: str) -> tuple[str, ...]:

@@ -53,8 +53,9 @@ def install(
     obeyed = [file for path, file in wanted.items() if asked[path]]
     second, there = _plan((), list(wanted.values()), unpacked, only=obeyed)
     if not yes:
-        writing = (step for step in second.steps if isinstance(step, model.WriteFile))
-        second = model.Plan(tuple(writing), second.left)
+        shown = (model.WriteFile, model.Remove)
+        steps_shown = tuple(step for step in second.steps if isinstance(step, shown))
+        second = model.Plan(steps_shown, second.left)
     yield from _run(second, unpacked, yes=yes)
     yield from report.differences(second, obeyed)
     for path, file in wanted.items():
@@ -126,6 +127,7 @@ def _plan(
     only: Iterable[File] | None = None,
 ) -> tuple[model.Plan, model.Host]:
     paths = [*(folder.path for folder in folders), *(file.path for file in files)]
+    paths += (file.former for file in files if file.former is not None)
     there = host.look(paths, build=unpacked.name)
     wanted = files if only is None else list(only)
     return plan.install(folders, wanted, there, host.read_receipt()), there

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from certgrinderd.settings.table import OPTIONS
+from certgrinderd.setup.clients import sshd
 
 USER = "certgrinderd"
 PROGRAM = "/usr/local/bin/certgrinderd.pyz"
@@ -19,8 +20,10 @@ CONFIGURATION = f"{ETC}/certgrinderd.conf"
 AUTHORIZED_KEYS = f"{ETC}/authorized_keys"
 HOME = "/var/lib/certgrinderd"
 CACHE = "/var/cache/certgrinderd"
-# 10-: of several values the first one that sshd reads is in force.
-SSHD = "/etc/ssh/sshd_config.d/10-certgrinderd.conf"
+# 00-: of several values the first one that sshd reads is in force.
+SSHD = "/etc/ssh/sshd_config.d/00-certgrinderd.conf"
+# Where older versions of install wrote it.
+FORMER_SSHD = "/etc/ssh/sshd_config.d/10-certgrinderd.conf"
 SUDOERS = "/etc/sudoers.d/certgrinderd"
 
 # A real shell: sshd runs the forced command by it. A password that fits nothing: of those that
@@ -33,21 +36,6 @@ USERADD = (
 # What the first lines of certgrinderd.pyz look like, in any version.
 _PROGRAM_HEAD = re.compile(rb"#!/bin/sh\n# certgrinderd \S{1,40}\. A zip file follows: ")
 
-_SSHD_TEXT = f"""\
-# Written by certgrinderd.pyz install. docs/ssh.md gives the reasons.
-# For lines with environment=. Never "yes", which would let a line set LD_PRELOAD.
-PermitUserEnvironment CERTGRINDERD_DOMAINSETS
-
-Match User {USER}
-    AuthorizedKeysFile {AUTHORIZED_KEYS}
-    AuthenticationMethods publickey
-    PasswordAuthentication no
-    KbdInteractiveAuthentication no
-    DisableForwarding yes
-    PermitTTY no
-    PermitUserRC no
-    ExposeAuthInfo yes
-"""
 _KEYS_TEXT = f"""\
 # A line for each client, which certgrinderd.pyz show authorized-keys makes.
 # Check them with: certgrinderd.pyz check authorized-keys {AUTHORIZED_KEYS}
@@ -83,12 +71,14 @@ class File:
         content: What is in it.
         mode: Its permissions.
         is_admins: Whether it is there to be changed; then it is written once, and never touched.
+        former: The path that an older version wrote it to.
     """
 
     path: str
     content: bytes = field(repr=False)
     mode: int = 0o644
     is_admins: bool = False
+    former: str | None = None
 
     def __str__(self) -> str:
         return f"{self.path} ({self.mode:04o})"
@@ -151,7 +141,7 @@ def files(inside: Mapping[str, bytes], program: bytes) -> tuple[File, ...]:
 
 def sshd_file() -> File:
     """Return the settings of sshd for the user that clients log in as."""
-    return File(SSHD, _SSHD_TEXT.encode())
+    return File(SSHD, sshd.render(USER, AUTHORIZED_KEYS).encode(), former=FORMER_SSHD)
 
 
 def sudoers_file(rule: str) -> File:

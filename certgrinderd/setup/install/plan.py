@@ -39,7 +39,10 @@ def install(folders: Sequence[Folder], files: Sequence[File], host: Host, receip
     """
     left: dict[str, str] = {}
     making = [folder for folder in folders if _is_missing(folder, host, left)]
-    writing = [step for file in files for step in _writing(file, host, receipt, left)]
+    writing: list[Step] = []
+    for file in files:
+        writing += _writing(file, host, receipt, left)
+        writing += _removing_former(file, host, receipt, left)
     ours = {
         file.path: _digests(file, host, receipt)
         for file in files
@@ -119,6 +122,19 @@ def _writing(file: File, host: Host, receipt: Receipt, left: dict[str, str]) -> 
         yield WriteFile(file, replaces=True)
     else:
         left[file.path] = "it was changed, or is another one"
+
+
+def _removing_former(
+    file: File, host: Host, receipt: Receipt, left: dict[str, str]
+) -> Iterator[Remove]:
+    """Once the file is in its place: the one at its old path, unless it was edited."""
+    found = host.found.get(file.former or "")
+    if file.former is None or found is None or file.path in left:
+        return
+    if found.kind == "file" and found.sha256 in receipt.files.get(file.former, ()):
+        yield Remove(file.former)
+    else:
+        left[file.former] = f"it was edited, and {file.path} takes its place: remove it"
 
 
 def _both_programs(file: File, found: Found) -> bool:

@@ -17,6 +17,7 @@ from certgrinderd.issuance import certbot, certbot_files, engines
 from certgrinderd.issuance.attempts import challenges
 from certgrinderd.settings.table import LETS_ENCRYPT, Settings
 from certgrinderd.setup.sudo import rule
+from certgrinderd.setup.users import require_user
 from certgrinderd.system import files
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ def show_sudoers(settings: Settings, arguments: Mapping[str, Any]) -> str:
         ConfigurationError: No rule is needed, or none would be safe or work.
         UsageError: There is no such user.
     """
-    user = rule.require_user(arguments["user"])
+    user = require_user(arguments["user"])
     if settings.acme_client_command is not None:
         return _acme_client_rule(user, settings)
     rules = []

@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from certgrinderd.errors import ConfigurationError, UsageError
+from certgrinderd.errors import ConfigurationError
+from certgrinderd.setup.users import require_user
 
 # sudo takes a rule with a longer expression without complaint, and never matches it.
 LONGEST_EXPRESSION = 1024
@@ -82,17 +83,6 @@ def parse_command(words: Sequence[str], *, label: str) -> SudoCommand:
             f"{label}: a rule for sudo needs the program's absolute path, not {found}"
         )
     return SudoCommand(require_user(run_as), rest[0], tuple(rest[1:]))
-
-
-def require_user(name: str) -> str:
-    """Return the name of a user as sudoers takes it.
-
-    Raises:
-        UsageError: It is no such name.
-    """
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", name, re.ASCII) or name == "ALL":
-        raise UsageError(f"{name!r} is not the name of a user")
-    return name
 
 
 def expression(
