@@ -5,8 +5,8 @@
 # "remove"; keep the two together when you copy them elsewhere).
 #
 # When they run: certbot, or certgrinderd's own ACME client, calls the auth hook once per challenge
-# before the CA looks, and the cleanup hook once per challenge afterwards, also when the auth hook
-# failed. Cleanup removes what its own auth call added and nothing else, and may run twice.
+# before the CA looks, and the cleanup hook once per challenge afterwards. docs/acme.md, "What the
+# cleanup hook does", says when it runs, what it removes and what it must tolerate.
 #
 # What they do:
 #   HTTP-01, when CERTBOT_TOKEN is not empty: the file

@@ -2,9 +2,9 @@
 #
 # manual-cleanup-hook.sh: take away the challenge that manual-auth-hook.sh published.
 #
-# When it runs, its variables and its exit status: see the head of manual-auth-hook.sh, which does
-# the work and lies in the same folder. Removes one TXT value or one file, its own; exits 0 as well
-# when that is no longer there.
+# docs/acme.md, "What the cleanup hook does", says when it runs, what it removes and what it must
+# tolerate. Its variables and exit status: see the head of manual-auth-hook.sh, which does the work
+# and lies in the same folder.
 
 set -eu
 
