@@ -149,11 +149,11 @@ def require_names(names: Iterable[Identifier], domainsets: Domainsets) -> frozen
     message = f"this client may not have {_some(missing)}"
     if missing <= domainsets.names:
         message += (
-            f" together with {_some(wanted & nearest)}: all names of a certificate must stand in "
+            f" together with {_some(wanted & nearest)}: all names of a certificate must be in "
             "one domainset"
         )
     elif any(name.is_wildcard for name in missing):
-        message += ": a wildcard must stand in a domainset itself"
+        message += ": a wildcard must be listed in a domainset itself"
     if not wanted & nearest:
         nearest = frozenset()
     raise NotPermitted(

@@ -1,4 +1,4 @@
-"""Names of users that an admin gives."""
+"""The names of users that an admin gives."""
 
 from __future__ import annotations
 

@@ -515,7 +515,7 @@ def effective(text: str) -> list[str]:
         ("permituserenvironment no", "PermitUserEnvironment is no, set elsewhere"),
         ("permituserenvironment yes", "may set any variable"),
         ("authorizedkeysfile .ssh/authorized_keys", "AuthorizedKeysFile is .ssh/authorized_keys"),
-        ("forcecommand /bin/true", "ForceCommand takes the place"),
+        ("forcecommand /bin/true", "ForceCommand overrides"),
         ("setenv CERTGRINDERD_DOMAINSETS=evil.example", "gives all clients the same"),
         ("acceptenv CERTGRINDERD_*", "lets clients set"),
     ],

@@ -209,12 +209,12 @@ def test_no_domainsets_at_all() -> None:
         pytest.param(
             ["a.example", "c.example"],
             "this client may not have c.example together with a.example: all names of a "
-            "certificate must stand in one domainset",
+            "certificate must be in one domainset",
             id="of two sets",
         ),
         pytest.param(
             ["a.example", "*.a.example"],
-            "this client may not have *.a.example: a wildcard must stand in a domainset itself",
+            "this client may not have *.a.example: a wildcard must be listed in a domainset itself",
             id="wildcard",
         ),
     ],

@@ -42,7 +42,7 @@ NEEDS = 7
         ("LC_*", "LC_* SSL_*\nacceptenv HOME", "AcceptEnv lets clients set HOME, SSL_CERT_FILE"),
         ("LC_*", "*", "AcceptEnv lets clients set CERTGRINDERD_DOMAINSETS, CERTGRINDERD_CACHE,"),
         ("port 22", "setenv CERTGRINDERD_DOMAINSETS=x.example", "all clients the same"),
-        ("forcecommand none", "forcecommand /bin/true", "takes the place"),
+        ("forcecommand none", "forcecommand /bin/true", "overrides each line"),
     ],
 )
 def test_setting_of_sshd_is_not_as_it_should_be(old: str, new: str, reason: str) -> None:
@@ -83,7 +83,7 @@ def test_settings_that_there_should_be_are_those_of_the_documentation() -> None:
     """Word for word; without environment= the setting for the whole server is not needed."""
     text = sshd.render(layout.USER, layout.AUTHORIZED_KEYS)
     assert layout.sshd_file().content.decode() == text
-    shown = "".join(f"    {line}\n" if line else "\n" for line in text.splitlines()[2:])
+    shown = "".join(f"    {line}\n" if line else "\n" for line in text.splitlines()[1:])
     assert shown in (ROOT / "docs/ssh.md").read_text("utf-8")
     shorter = sshd.render("other", "/keys", environment=False)
     assert "PermitUserEnvironment" not in shorter

@@ -43,7 +43,7 @@ _KEY_TYPES = frozenset(
 
 
 class LineIgnored(MalformedInput):
-    """A line that sshd passes over: nobody gets in by it."""
+    """A line that sshd ignores: it lets nobody in."""
 
 
 @dataclass(frozen=True)
@@ -184,11 +184,11 @@ def _parse_options(text: str) -> tuple[tuple[str, str | None], ...]:
             continue
         found = _OPTION.match(text, position)
         if found is None:
-            raise LineIgnored(f"there is no option at {text[position : position + 20]!r}")
+            raise LineIgnored(f"expected an option, not {text[position : position + 20]!r}")
         options.append(_option(found[1], found[2], seen={name for name, _ in options}))
         position = found.end()
         if text[position : position + 1] not in ("", ","):
-            raise LineIgnored(f"after {found[1]} comes {text[position]!r} instead of a comma")
+            raise LineIgnored(f"expected a comma after {found[1]}, not {text[position]!r}")
     names = {name for name, _ in options}
     if "principals" in names and "cert-authority" not in names:
         raise LineIgnored("principals= is for certificates: it needs cert-authority")
@@ -204,10 +204,10 @@ def _option(written: str, raw: str | None, *, seen: Iterable[str]) -> tuple[str,
     if name not in _VALUED:
         raise LineIgnored(f"{written} takes no value" if name in _FLAGS else _unknown(written))
     if not raw.startswith('"'):
-        raise LineIgnored(f"the value of {written}= must stand in double quotes")
+        raise LineIgnored(f"the value of {written}= must be in double quotes")
     value = raw[1:-1].replace('\\"', '"')
     if name in _ONCE and name in seen:
-        raise LineIgnored(f"{written}= is there twice")
+        raise LineIgnored(f"{written}= is given twice")
     if name == "environment" and not re.match(r"[A-Za-z0-9_]+=", value):
         raise LineIgnored(f"environment= needs NAME=VALUE, not {value[:40]!r}")
     if name == "expiry-time" and not re.fullmatch(r"[0-9]{8}([0-9]{4}([0-9]{2})?)?Z?", value):
@@ -216,7 +216,7 @@ def _option(written: str, raw: str | None, *, seen: Iterable[str]) -> tuple[str,
 
 
 def _unknown(name: str) -> str:
-    return f"there is no option {name!r}"
+    return f"unknown option {name!r}"
 
 
 def _key_at(text: str) -> PublicKey | str:
@@ -228,7 +228,7 @@ def _key_at(text: str) -> PublicKey | str:
     """
     kind, data, comment = (*re.split(r"[ \t]+", text, maxsplit=2), "", "")[:3]
     if kind not in _KEY_TYPES:
-        return f"sshd knows no key of the type {kind[:40]!r}" if kind else "there is no key"
+        return f"unknown key type {kind[:40]!r}" if kind else "there is no key"
     try:
         decoded = base64.b64decode(data, validate=True)
     except ValueError:

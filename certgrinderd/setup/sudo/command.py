@@ -74,7 +74,7 @@ def _acme_client_rule(user: str, settings: Settings) -> str:
         pwd.getpwnam(parsed.run_as)
     except KeyError:
         raise ConfigurationError(
-            f"acme-client-command runs as {parsed.run_as}, and there is no such user: make it first"
+            f"acme-client-command runs as {parsed.run_as}: no such user; create it first"
         ) from None
     servers = [url for url in settings.client_servers if url != LETS_ENCRYPT]
     pattern = rule.acme_side_expression(parsed.arguments, servers=servers)
@@ -86,7 +86,7 @@ def _acme_client_rule(user: str, settings: Settings) -> str:
 
 
 def _acme_side_paths(program: str, configuration: str) -> Iterator[str]:
-    """What the ACME side is made to run, read and write to by its configuration.
+    """What the ACME side runs, reads and writes by its configuration.
 
     Args:
         program: The one that it runs.
@@ -96,8 +96,8 @@ def _acme_side_paths(program: str, configuration: str) -> Iterator[str]:
         settings = configuration_for_admin({"config-file": configuration}).settings
     except ConfigurationError as error:
         logger.warning(
-            "what the ACME side runs, reads and writes to was not looked at: %s: "
-            "run this again, as root, when it is there",
+            "not checked: what the ACME side runs, reads and writes to: %s: "
+            "run this again as root when that file exists",
             error,
         )
         return
@@ -136,8 +136,8 @@ def _hook_paths(words: Iterable[str]) -> set[str]:
     package = Path(__file__).resolve().parents[2]
     if certbot.unpacked_folder() and any(Path(path).is_relative_to(package) for path in paths):
         raise ConfigurationError(
-            "the hooks are those inside the program, which are elsewhere with each build, and for "
-            "each user: put the folder hooks/ next to the program, or set auth-hook and "
+            "the hooks inside the program have another path with each build and for each user: "
+            "put the folder hooks/ next to the program, or set auth-hook and "
             "cleanup-hook"
         )
     return paths
@@ -173,7 +173,7 @@ def _certbot_commands(settings: Settings) -> Iterator[tuple[str, list[str], list
 def _require_unchangeable(
     user: str, paths: Iterable[str], *, folders: Collection[str] = (), temp_dir: str | None = None
 ) -> None:
-    """Require that the user can change nothing of what another user is made to run, read or write.
+    """Require that the user can change nothing that another user runs, reads or writes by the rule.
 
     Args:
         user: The user.
@@ -189,9 +189,9 @@ def _require_unchangeable(
     try:
         account = pwd.getpwnam(user)
     except KeyError:
-        raise UsageError(f"there is no user {user}: make it first, or name it by --user") from None
+        raise UsageError(f"there is no user {user}: create it first, or give --user") from None
     if account.pw_uid == 0:
-        raise UsageError("root needs no rule: name the user that clients log in as by --user")
+        raise UsageError("root needs no rule: give the user that clients log in as with --user")
     groups = os.getgrouplist(user, account.pw_gid)
     found: dict[Path, str] = {}
     for path in sorted({*paths, *folders}):
@@ -205,13 +205,13 @@ def _require_unchangeable(
         for part, path in found.items()
     ]
     if reasons:
-        reasons[-1] += ": let it belong to root, with no right to write for others"
+        reasons[-1] += ": chown it to root, writable by nobody else"
     if temp_dir is not None:
         part = files.changeable_part(temp_dir, uid=account.pw_uid, gids=groups)
         if part is not None:
             reasons.append(
-                f"temp-dir: {user} can change {part}, and lead another user elsewhere by a link: "
-                "leave temp-dir out, or make it like /tmp, root's and of mode 1777"
+                f"temp-dir: {user} can change {part}, and put a link in the way of another user: "
+                "remove temp-dir, or give it root as owner and mode 1777, as /tmp has"
             )
     if reasons:
         raise ConfigurationError("; ".join(reasons))

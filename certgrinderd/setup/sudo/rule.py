@@ -36,7 +36,7 @@ _HEAD = """\
 
 @dataclass(frozen=True)
 class SudoCommand:
-    """A command line that begins with sudo, taken apart.
+    """A command line that begins with sudo, split.
 
     Attributes:
         run_as: The user that the program runs as.
@@ -50,7 +50,7 @@ class SudoCommand:
 
 
 def parse_command(words: Sequence[str], *, label: str) -> SudoCommand:
-    """Take a command line apart that is run by sudo.
+    """Split a command line that begins with sudo.
 
     Args:
         words: The whole command line.
@@ -136,7 +136,7 @@ def acme_side_expression(arguments: Sequence[str], *, servers: Iterable[str]) ->
             f"not with the arguments {' '.join(arguments)!r}"
         )
     urls = "|".join(_literal(url) for url in servers)
-    # In the order in which acme_pipe.words passes them on; show acmeaccount adds the last one.
+    # In the order of issuance.other_user.words; show acmeaccount adds the last one.
     options = (
         *(" --staging", f" --acme-server-url ({urls})" if urls else ""),
         *(f" --preferred-chain {_CHAIN_WORD}", " --chain-length [0-9]{1,2}"),
@@ -197,7 +197,7 @@ def _kept_value(name: str, value: str) -> str:
     # In env_keep a value is a pattern in a quoted list: no blank, quote, backslash or star.
     if not re.fullmatch(r"[A-Za-z0-9._/:@%+,=-]+", value, re.ASCII):
         raise ConfigurationError(
-            f"sudo cannot be told the one value {value!r} for {name}: use a name of letters, "
+            f"a rule for sudo cannot contain {value!r} for {name}: use a name of letters, "
             "digits and ._/:@%+,=-"
         )
     return value
