@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 import string
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -179,6 +180,18 @@ def installed() -> Machine:
     machine = Machine()
     machine.do(machine.install())
     return machine
+
+
+def test_documentation_lists_what_is_made() -> None:
+    """Each file, and each folder that only certgrinderd uses, has a row in docs/install.md."""
+    page = (Path(__file__).resolve().parents[2] / "docs/install.md").read_text("utf-8")
+    table = re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)
+    files = [*FILES, layout.sshd_file(), layout.sudoers_file("")]
+    for path in [layout.RECEIPT, layout.CACHE, *(file.path for file in files)]:
+        assert any(f"{path}/".startswith(row) for row in table), path
+    for row in table:
+        paths = [*(file.path for file in files), *(folder.path for folder in FOLDERS)]
+        assert row.rstrip("/") in [*paths, layout.RECEIPT, layout.CACHE], row
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.path)
