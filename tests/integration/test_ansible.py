@@ -558,7 +558,7 @@ def test_settings_that_do_not_count_are_taken_back(made: World) -> None:
     host.write(FORMER_DROP_IN, "PermitUserEnvironment CERTGRINDERD_DOMAINSETS\n")
     run = made.converge(made.first, words="--tags sshd")
     assert run.returncode != 0
-    assert "settings are what they were before" in run.message
+    assert "old settings were put back" in run.message
     for reason in ("permituserenvironment certgrinderd", "permittty no", "setenv certgrinderd"):
         assert reason in run.message
     assert host.check(["cat", DROP_IN]) == before
