@@ -187,17 +187,16 @@ def _run_installation(parsed: parser.Parsed) -> None:
 
 def _installed_rule() -> str:
     """The sudo rule for the installed program, wherever this one was started from."""
-    from certgrinderd.setup import commands as setup
     from certgrinderd.setup.install import layout
+    from certgrinderd.setup.sudo.command import show_sudoers
 
     sys.argv[0] = layout.PROGRAM  # hooks are looked for next to it
     settings = configuration_for_admin({"config-file": layout.CONFIGURATION}).settings
-    return setup.show_sudoers(settings, {"user": layout.USER})
+    return show_sudoers(settings, {"user": layout.USER})
 
 
 def _run_configured(request: _Request) -> None:
     from certgrinderd.certgrinderd import Certgrinderd
-    from certgrinderd.setup import commands as setup
 
     logging.captureWarnings(True)  # noqa: FBT003 - its only argument
     configuration = _configuration(request)
@@ -212,9 +211,6 @@ def _run_configured(request: _Request) -> None:
     if command == ("acme-client",):
         _run_acme_side(configuration, **request.parsed.arguments)
         return
-    if command in setup.COMMANDS:
-        _write(setup.COMMANDS[command](configuration.settings, request.parsed.arguments))
-        return
     commands: dict[tuple[str, ...], Callable[..., None]] = {
         ("get", "certificate"): Certgrinderd.get_certificate_command,
         ("get", "crl"): Certgrinderd.get_crl_command,
@@ -225,7 +221,12 @@ def _run_configured(request: _Request) -> None:
         ("show", "configuration"): Certgrinderd.show_configuration_command,
         ("show", "csr"): Certgrinderd.show_csr_command,
     }
-    commands[command](server, **request.parsed.arguments)
+    if command in commands:
+        commands[command](server, **request.parsed.arguments)
+        return
+    from certgrinderd.setup.commands import COMMANDS
+
+    _write(COMMANDS[command](configuration.settings, request.parsed.arguments))
 
 
 def _log_request(command: tuple[str, ...]) -> None:

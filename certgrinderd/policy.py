@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from certgrinderd.errors import MalformedInput, NotPermitted
-from certgrinderd.pki.names import DnsName, MalformedName, RequestedNames
+from certgrinderd.pki.names import Identifier, MalformedName, RequestedNames
 
 # Where a client's domainsets are, set by its line of authorized_keys.
 DOMAINSETS_VARIABLE = "CERTGRINDERD_DOMAINSETS"
@@ -24,11 +24,11 @@ class Domainsets:
         ignored: Why parts of the text permit nothing, a line each; to be logged.
     """
 
-    sets: tuple[frozenset[DnsName], ...] = ()
+    sets: tuple[frozenset[Identifier], ...] = ()
     ignored: tuple[str, ...] = ()
 
     @property
-    def names(self) -> frozenset[DnsName]:
+    def names(self) -> frozenset[Identifier]:
         """All names of all sets."""
         return frozenset().union(*self.sets)
 
@@ -55,7 +55,7 @@ def parse_domainsets(text: str) -> Domainsets:
             if not word:
                 continue
             try:
-                names.add(DnsName.parse_permitted(word))
+                names.add(Identifier.parse(word))
             except MalformedName as error:
                 ignored.append(f"in the domainsets: {error}; it permits nothing")
         if names:
@@ -73,7 +73,7 @@ def joined_domainsets(lines: str) -> str:
 def require_well_formed(requested: RequestedNames, *, max_names: int = MAX_NAMES) -> None:
     """Require exactly one CN that is one of the subject alternative names.
 
-    What the names look like was checked when they became a DnsName.
+    What the names look like was checked when they became an Identifier.
 
     Args:
         requested: The names.
@@ -88,7 +88,7 @@ def require_well_formed(requested: RequestedNames, *, max_names: int = MAX_NAMES
         raise MalformedInput(
             f"the CSR asks for {len(requested.names)} names: {max_names} are allowed"
         )
-    addresses = [name.address for name in requested.names if name.address is not None]
+    addresses = [name.value for name in requested.names if name.kind == "ip"]
     if len(addresses) == len(requested.names) and not requested.common_names:
         return  # a CN holds a domain name, as a rule
     if len(requested.common_names) != 1:
@@ -98,7 +98,7 @@ def require_well_formed(requested: RequestedNames, *, max_names: int = MAX_NAMES
     if common_name in addresses:
         return
     try:
-        name = DnsName.parse(common_name)
+        name = Identifier.parse_dns(common_name)
     except MalformedName as error:
         raise MalformedInput(f"the CN of the CSR: {error}") from error
     if name not in requested.subject_alternative_names:
@@ -109,7 +109,7 @@ def require_well_formed(requested: RequestedNames, *, max_names: int = MAX_NAMES
 
 def require_permitted(
     requested: RequestedNames, domainsets: Domainsets, *, max_names: int = MAX_NAMES
-) -> frozenset[DnsName]:
+) -> frozenset[Identifier]:
     """Require that one domainset has all the names, and return that set.
 
     A wildcard is a name like any other: it is permitted where it stands in the set itself.
@@ -122,7 +122,7 @@ def require_permitted(
     return require_names(requested.subject_alternative_names, domainsets)
 
 
-def require_names(names: Iterable[DnsName], domainsets: Domainsets) -> frozenset[DnsName]:
+def require_names(names: Iterable[Identifier], domainsets: Domainsets) -> frozenset[Identifier]:
     """Require that one domainset has all of some names, and return that set.
 
     Args:
@@ -142,33 +142,33 @@ def require_names(names: Iterable[DnsName], domainsets: Domainsets) -> frozenset
     if not domainsets.sets:
         raise NotPermitted(
             f"this client has no domainsets, so it may not have {_some(wanted)}",
-            missing=tuple(name.ascii for name in sorted(wanted)),
+            missing=tuple(map(str, sorted(wanted))),
         )
     nearest = max(domainsets.sets, key=lambda names: (len(wanted & names), -len(names)))
     missing = wanted - nearest
     message = f"this client may not have {_some(missing)}"
     if missing <= domainsets.names:
         message += (
-            f" together with {_some(wanted & nearest)}: all names of a certificate must stand in "
+            f" together with {_some(wanted & nearest)}: all names of a certificate must be in "
             "one domainset"
         )
     elif any(name.is_wildcard for name in missing):
-        message += ": a wildcard must stand in a domainset itself"
+        message += ": a wildcard must be listed in a domainset itself"
     if not wanted & nearest:
         nearest = frozenset()
     raise NotPermitted(
         message,
-        missing=tuple(name.ascii for name in sorted(missing)),
-        nearest=tuple(name.ascii for name in sorted(nearest)),
+        missing=tuple(map(str, sorted(missing))),
+        nearest=tuple(map(str, sorted(nearest))),
     )
 
 
-def _some(names: Iterable[DnsName]) -> str:
+def _some(names: Iterable[Identifier]) -> str:
     """List names for a message; of many, the first ones."""
     shown = sorted(names)
     more = len(shown) - _NAMES_SHOWN
     return _listed(shown[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def _listed(names: Iterable[DnsName]) -> str:
-    return ",".join(name.ascii for name in sorted(names))
+def _listed(names: Iterable[Identifier]) -> str:
+    return ",".join(map(str, sorted(names)))

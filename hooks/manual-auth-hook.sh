@@ -1,75 +1,71 @@
 #!/bin/sh
 #
 # manual-auth-hook.sh: publish one ACME challenge.
-# manual-cleanup-hook.sh: remove the same challenge. It runs this file with the argument "remove",
-# so keep both files in the same folder.
+# manual-cleanup-hook.sh: take the same challenge away again (it runs this file with the word
+# "remove"; keep the two together when you copy them elsewhere).
 #
-# When they run: certbot, or certgrinderd's built-in ACME client, calls the auth hook once per
-# challenge before the CA looks for it, and the cleanup hook once per challenge afterwards. With the
-# built-in client, cleanup also runs if the auth hook failed. It removes only what its own auth call
-# added, and can run twice.
+# When they run: certbot, or certgrinderd's own ACME client, calls the auth hook once per challenge
+# before the CA looks, and the cleanup hook once per challenge afterwards. docs/acme.md, "What the
+# cleanup hook does", says when it runs, what it removes and what it must tolerate.
 #
 # What they do:
-#   HTTP-01, if CERTBOT_TOKEN is not empty: write $CERTBOT_VALIDATION to the file
-#     $WEBROOT/.well-known/acme-challenge/$CERTBOT_TOKEN. The file and the new folders above it are
-#     world-readable, whatever the umask, because challenges are public.
-#   DNS-01, otherwise: add the TXT value $CERTBOT_VALIDATION to $CERTBOT_DOMAIN.$ACMEZONE with
-#     nsupdate. The client's zone must have the record
+#   HTTP-01, when CERTBOT_TOKEN is not empty: the file
+#     $WEBROOT/.well-known/acme-challenge/$CERTBOT_TOKEN holds $CERTBOT_VALIDATION. It and the
+#     folders above it are readable by everybody, whatever the umask: challenges are public.
+#   DNS-01, otherwise: $CERTBOT_DOMAIN.$ACMEZONE gets one more TXT value, $CERTBOT_VALIDATION, by
+#     nsupdate. The client's zone points there:
 #     _acme-challenge.$CERTBOT_DOMAIN CNAME $CERTBOT_DOMAIN.$ACMEZONE
 #
-# Variables set by the caller:
-#   CERTBOT_DOMAIN        the name to validate, without "*." (HTTP-01 and DNS-01), or the IP
+# Given by the caller:
+#   CERTBOT_DOMAIN        the name being validated, without "*." (HTTP-01 and DNS-01), or the IP
 #                         address (HTTP-01)
 #   CERTBOT_VALIDATION    the value to publish
 #   CERTBOT_TOKEN         HTTP-01 only: the name of the file
 #   WEBROOT               HTTP-01: the web server's folder, an absolute path; must exist
-#   ACMEZONE              DNS-01: the zone that this host may update
+#   ACMEZONE              DNS-01: the zone the name server lets us update
 #   CERTBOT_AUTH_OUTPUT   (cleanup; not used)
 #
-# Settings, from the environment or the settings file, with their defaults in brackets:
-#   CERTGRINDERD_NSUPDATE         the nsupdate program (nsupdate)
+# Settings, from the environment or from the settings file:
+#   CERTGRINDERD_NSUPDATE         the program (nsupdate)
 #   CERTGRINDERD_NSUPDATE_KEY     TSIG key file (the first readable one of
 #                                 /etc/certgrinderd/nsupdate.key, /etc/bind/rndc.key,
 #                                 /usr/local/etc/namedb/rndc.key)
 #   CERTGRINDERD_NSUPDATE_SERVER  name or address of the primary name server (127.0.0.1)
 #   CERTGRINDERD_NSUPDATE_PORT    its port (53)
-#   CERTGRINDERD_NSUPDATE_TTL     TTL of the TXT record in seconds (60)
+#   CERTGRINDERD_NSUPDATE_TTL     seconds, of the TXT record (60)
 #   CERTGRINDERD_DNS_DELAY        seconds to wait after adding a TXT value, for secondaries that
-#                                 lag behind the primary (0)
-#   CERTGRINDERD_HOOKS_CONF       the settings file (/etc/certgrinderd/hooks.conf, if it exists)
+#                                 the primary does not notify at once (0)
+#   CERTGRINDERD_HOOKS_CONF       the settings file (/etc/certgrinderd/hooks.conf, if there is one)
 #
-# The settings file is a shell script with lines of the form NAME=value. It can set all of these
-# except CERTGRINDERD_HOOKS_CONF, and also WEBROOT, ACMEZONE and PATH. Any other upper-case name is
-# an error, to catch typos; lower-case names are free for use within the file. The file overrides
-# the environment, which sudo removes anyway. To let the environment override a setting, write
-# NAME=${NAME:-value}.
+# The settings file is sh, one NAME=value per line, and may set any of these variables but the last,
+# WEBROOT, ACMEZONE and PATH. Any other name in capitals is refused, since it is a slip; names in
+# small letters are for the file itself. It beats the environment: it belongs to the admin of this side of sudo, and sudo
+# does not let the environment through anyway. NAME=${NAME:-value} lets the environment win.
+# Whoever sets CERTGRINDERD_HOOKS_CONF or CERTGRINDERD_NSUPDATE runs programs as this user: keep
+# them out of sudo's env_keep.
 #
-# Anyone who can set CERTGRINDERD_HOOKS_CONF or CERTGRINDERD_NSUPDATE can run programs as this user:
-# don't add them to sudo's env_keep.
-#
-# Exit status: 0 on success; 1 on failure, with one line on stderr that says why. A malformed value
-# is refused before anything is written.
+# Exit status: 0 done; 1 not done, with one line on stderr that says why. A value of the wrong
+# shape is refused before anything is written.
 
 set -eu
 
-# Ranges like [a-z] mean ASCII, and tools print English messages.
+# Ranges like [a-z] mean ASCII, and tools answer in English.
 LC_ALL=C
 export LC_ALL
 
 action=${1:-add}
 
-# fail REASON: print one line of printable ASCII, whatever is in a path or in nsupdate's output.
+# fail REASON: one line of plain characters, whatever a path or nsupdate brought along.
 fail() {
-    # busybox's tr may not support [:print:].
+    # Not [:print:], which busybox's tr need not know.
     printf '%s: %s' "${0##*/}" "$1" | tr '\n' ' ' | tr -c '\040-\176' '?' >&2
     printf '\n' >&2
     exit 1
 }
 
-# The checks name the variable but don't print its value, which can contain anything.
+# The checks name the variable and keep its value to themselves: it may hold anything.
 
-# require_hostname NAME VALUE EXTRA: labels may have letters, digits, hyphens and the characters in
-# EXTRA.
+# require_hostname NAME VALUE EXTRA: labels of letters, digits, hyphens and the characters of EXTRA.
 require_hostname() {
     case .$2. in
         *[!A-Za-z0-9."$3"-]* | *..* | *.-* | *-.*) fail "$1 is not a domain name" ;;
@@ -83,8 +79,8 @@ require_hostname() {
     done
 }
 
-# require_base64url NAME VALUE EXTRA: 1 to 255 characters of base64url or EXTRA. A TXT string and a
-# file name can have at most 255.
+# require_base64url NAME VALUE EXTRA: 1 to 255 characters of base64url or EXTRA. One TXT string
+# holds 255, a file name no more.
 require_base64url() {
     case $2 in
         '' | *[!A-Za-z0-9_"$3"-]*) fail "$1 has characters that no ACME challenge has, or none" ;;
@@ -99,7 +95,7 @@ require_number() {
     esac
 }
 
-# require_known_names FILE: it sets only variables that exist.
+# require_known_names FILE: no line of it sets what nobody reads.
 require_known_names() {
     known=' CERTGRINDERD_NSUPDATE CERTGRINDERD_NSUPDATE_KEY CERTGRINDERD_NSUPDATE_SERVER
         CERTGRINDERD_NSUPDATE_PORT CERTGRINDERD_NSUPDATE_TTL CERTGRINDERD_DNS_DELAY
@@ -128,7 +124,7 @@ read_settings() {
     fi
 }
 
-# find_key: set $key to the TSIG key file.
+# find_key: the TSIG key file, in $key.
 find_key() {
     key=${CERTGRINDERD_NSUPDATE_KEY:-}
     if [ -n "$key" ]; then
@@ -154,7 +150,7 @@ txt_record() {
     name=$CERTBOT_DOMAIN.$zone
 
     require_hostname CERTBOT_DOMAIN "$CERTBOT_DOMAIN" ''
-    # Some zones are named like _acme-challenge.example.net.
+    # Zones like _acme-challenge.example.net are in use.
     require_hostname ACMEZONE "$zone" _
     require_hostname "CERTBOT_DOMAIN.ACMEZONE" "$name" _
     require_base64url CERTBOT_VALIDATION "$CERTBOT_VALIDATION" ''
@@ -168,11 +164,11 @@ txt_record() {
 
     case $1 in
         add) change="add $name. $ttl IN TXT \"$CERTBOT_VALIDATION\"" ;;
-        # Delete only this value: another order for this name needs its own.
+        # The value is named: another order for this name keeps its own.
         delete) change="delete $name. IN TXT \"$CERTBOT_VALIDATION\"" ;;
     esac
-    # With an explicit zone, no other zone on this server can be changed by mistake. Without -t,
-    # nsupdate waits 300 seconds for a server that doesn't answer.
+    # With the zone given, no other zone on this server can be changed by mistake. -t: nsupdate
+    # would wait 300 seconds for a silent server.
     answer=$(
         printf '%s\n' "server $server $port" "zone $zone." "update $change" send |
             "${CERTGRINDERD_NSUPDATE:-nsupdate}" -t 30 -k "$key" 2>&1
@@ -183,9 +179,10 @@ txt_record() {
     fi
 }
 
-# challenge_file: check the values and set $file to the path.
+# challenge_file: checks; the path is in $file.
 challenge_file() {
-    # The domain isn't part of the path. Require only that it is a name or an IP address.
+    # The domain names neither the folder nor the file, so it is checked for what it claims to be:
+    # a name or an IP address.
     require_hostname CERTBOT_DOMAIN "$CERTBOT_DOMAIN" :
     require_base64url CERTBOT_TOKEN "$CERTBOT_TOKEN" ''
     require_base64url CERTBOT_VALIDATION "$CERTBOT_VALIDATION" .
@@ -201,16 +198,16 @@ challenge_file() {
 write_challenge_file() {
     folder=${file%/*}
     temporary=$folder/.$CERTBOT_TOKEN.$$
-    # Create the file with its final mode: a later chmod could follow another user's symlink.
+    # Made with the right mode from the start: no chmod that could follow somebody's symlink.
     umask 022
     [ -d "$folder" ] || reason=$(mkdir -p -- "$folder" 2>&1) || fail "WEBROOT: $reason"
-    # noclobber opens with O_EXCL: in a folder that others can write to, an existing file may be
-    # theirs.
+    # noclobber opens with O_EXCL: in a folder that others write to, a name that is already
+    # there is not ours.
     set -C
     if [ ! -e "$file" ] && [ ! -L "$file" ] && write_validation "$file"; then
         return
     fi
-    # Another order may have the same challenge, so replace the file atomically.
+    # Another order may have the same challenge: the CA sees the whole file at any time.
     trap 'rm -f -- "$temporary"' EXIT
     trap 'exit 1' HUP INT TERM
     write_validation "$temporary" || fail "WEBROOT: cannot write in $folder"

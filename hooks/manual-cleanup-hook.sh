@@ -1,10 +1,10 @@
 #!/bin/sh
 #
-# manual-cleanup-hook.sh: remove the challenge that manual-auth-hook.sh published.
+# manual-cleanup-hook.sh: take away the challenge that manual-auth-hook.sh published.
 #
-# It runs manual-auth-hook.sh in the same folder; see the top of that file for the variables and the
-# exit status. It removes one TXT value or one file: the one that its auth call added. If that no
-# longer exists, it exits with 0 too.
+# docs/acme.md, "What the cleanup hook does", says when it runs, what it removes and what it must
+# tolerate. Its variables and exit status: see the head of manual-auth-hook.sh, which does the work
+# and lies in the same folder.
 
 set -eu
 

@@ -94,7 +94,7 @@ GROUPS = {
     "check": "Check parts of the server besides its configuration.",
     "get": "Get certificates, OCSP responses, CRLs or renewal information.",
     "show": "Show the configuration, the ACME account, the contents of a CSR or certificate, or "
-    "lines for sudoers and authorized_keys.",
+    "lines for sudoers, sshd_config and authorized_keys.",
 }
 
 COMMANDS = (
@@ -223,6 +223,18 @@ COMMANDS = (
         client_may_run=True,
     ),
     Command(("show", "licenses"), "Show the licences of everything inside certgrinderd.pyz."),
+    Command(
+        ("show", "sshd-config"),
+        "Show sshd's settings for the user that clients log in as, for a file in sshd_config.d.",
+        arguments=(
+            _USER,
+            _argument(
+                "--no-environment",
+                action="store_true",
+                help="Leave out PermitUserEnvironment, which only lines with environment= need.",
+            ),
+        ),
+    ),
     Command(
         ("show", "sudoers"),
         "Show the sudo rule that lets certgrinderd run the configured certbot-command or "

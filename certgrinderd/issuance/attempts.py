@@ -20,7 +20,7 @@ from certgrinderd.issuance import engines
 from certgrinderd.issuance.hooks import Challenge
 from certgrinderd.issuance.request import Request
 from certgrinderd.pki.certificates import parse_chain, require_chain_for
-from certgrinderd.pki.names import LONGEST_NAME, DnsName, RequestedNames
+from certgrinderd.pki.names import LONGEST_NAME, Identifier, RequestedNames
 from certgrinderd.settings.table import Settings
 
 logger = logging.getLogger(__name__)
@@ -149,7 +149,7 @@ def _by_first_challenge(
 
 def _explain_dns_01(request: Request, settings: Settings) -> None:
     """Say which records there must be: the CA tells what it found, and not what it should be."""
-    for name in sorted({each.ascii.removeprefix("*.") for each in request.names})[:_NAMES_SHOWN]:
+    for name in sorted({each.without_wildcard for each in request.names})[:_NAMES_SHOWN]:
         logger.info(
             "DNS-01 needs the record: _acme-challenge.%s. CNAME %s.%s.",
             name,
@@ -171,7 +171,7 @@ def _possible(
         name for name in requested.names if _longest_challenge_name(name, zone) > LONGEST_NAME
     ]
     impossible = {Challenge.HTTP_01} if wildcards else set()
-    addresses = [name.address for name in requested.names if name.address is not None]
+    addresses = [name.value for name in requested.names if name.kind == "ip"]
     if too_long or addresses:
         impossible.add(Challenge.DNS_01)
     possible = [each for each in enabled if each not in impossible]
@@ -193,8 +193,8 @@ def _possible(
     return possible
 
 
-def _longest_challenge_name(name: DnsName, zone: str | None) -> int:
-    base = name.ascii.removeprefix("*.")
+def _longest_challenge_name(name: Identifier, zone: str | None) -> int:
+    base = name.without_wildcard
     return max(len(f"_acme-challenge.{base}"), len(f"{base}.{(zone or '').rstrip('.')}"))
 
 

@@ -1,4 +1,7 @@
-"""The hook contract: which program is called, and with which environment."""
+"""The hook contract: which program is called, and with which environment.
+
+What cleanup hooks do and when they run: docs/acme.md, "What the cleanup hook does".
+"""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
-from certgrinderd.pki.names import DnsName
+from certgrinderd.pki.names import Identifier
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Request:
     """
 
     csr: x509.CertificateSigningRequest
-    names: tuple[DnsName, ...]
+    names: tuple[Identifier, ...]
     replaces: str | None = None
 
     @property
@@ -44,9 +44,4 @@ class Request:
     @property
     def identifiers(self) -> list[dict[str, str]]:
         """The names as an order has them (RFC 8555 section 7.1.3)."""
-        return [
-            {"type": "ip", "value": name.address}
-            if name.address is not None
-            else {"type": "dns", "value": name.ascii}
-            for name in self.names
-        ]
+        return [{"type": name.kind, "value": name.value} for name in self.names]

@@ -45,8 +45,7 @@ class Task:
 def published(tasks: Sequence[Task], settings: Settings, deadline: Deadline) -> Iterator[None]:
     """Publish challenges by the auth hook, and take them away in the end by the cleanup hook.
 
-    Cleanup runs for every challenge whose auth hook was started, whatever happened then; that it
-    fails is logged and no more.
+    When cleanup runs: docs/acme.md, "What the cleanup hook does".
 
     Args:
         tasks: In the order in which the hooks start, `hook-concurrency` at a time.

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 
 from certgrinderd.errors import MalformedInput, UnexpectedChain
-from certgrinderd.pki.names import DnsName, MalformedName
+from certgrinderd.pki.names import Identifier, MalformedName
 from certgrinderd.pki.pem import require_no_private_key
 from certgrinderd.text import cut, printable
 
@@ -97,7 +97,7 @@ def extensions_of(certificate: x509.Certificate) -> x509.Extensions:
         raise ValueError(str(error)) from error
 
 
-def host_names_of(certificate: x509.Certificate) -> list[DnsName]:
+def host_names_of(certificate: x509.Certificate) -> list[Identifier]:
     """Return the names that a certificate is for; a CN next to them is not looked at.
 
     Raises:
@@ -156,7 +156,7 @@ def require_chain_for(
     chain: Sequence[x509.Certificate],
     *,
     public_key: CertificatePublicKeyTypes,
-    names: Sequence[DnsName],
+    names: Sequence[Identifier],
     now: datetime,
 ) -> None:
     """Require that a CA's answer is the certificate that was asked for.
@@ -193,7 +193,7 @@ def require_chain_for(
             )
 
 
-def _require_names(leaf: x509.Certificate, names: Sequence[DnsName]) -> None:
+def _require_names(leaf: x509.Certificate, names: Sequence[Identifier]) -> None:
     try:
         found = names_of(leaf)
         known = [name for name in map(_name, found) if name is not None]
@@ -209,18 +209,18 @@ def _require_names(leaf: x509.Certificate, names: Sequence[DnsName]) -> None:
         )
 
 
-def _name(name: x509.GeneralName) -> DnsName | None:
+def _name(name: x509.GeneralName) -> Identifier | None:
     """A name as we handle it, or None for one of another kind.
 
     Raises:
         MalformedName: It is a domain name, and not a valid one.
     """
     if isinstance(name, x509.DNSName):
-        return DnsName.parse(name.value)
+        return Identifier.parse_dns(name.value)
     if isinstance(name, x509.IPAddress) and isinstance(
         name.value, (ipaddress.IPv4Address, ipaddress.IPv6Address)
     ):
-        return DnsName.of_address(name.value)
+        return Identifier.of_address(name.value)
     return None
 
 

@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 
 from certgrinderd.errors import MalformedInput
 from certgrinderd.pki import extensions, keys, pem
-from certgrinderd.pki.names import DnsName, RequestedNames
+from certgrinderd.pki.names import Identifier, RequestedNames
 from certgrinderd.text import cut, printable, quoted
 
 EXPECTED = "a certificate signing request in PEM"
@@ -166,13 +166,13 @@ def _require_plain_string(subject: bytes, value: bytes) -> None:
         )
 
 
-def _alternative_names(csr: x509.CertificateSigningRequest) -> list[DnsName]:
+def _alternative_names(csr: x509.CertificateSigningRequest) -> list[Identifier]:
     names = []
     for name in extensions.alternative_names(csr):
         if isinstance(name, x509.IPAddress) and isinstance(
             name.value, (ipaddress.IPv4Address, ipaddress.IPv6Address)
         ):
-            names.append(DnsName.of_address(name.value))
+            names.append(Identifier.of_address(name.value))
             continue
         if not isinstance(name, x509.DNSName):
             raise MalformedInput(
@@ -181,7 +181,7 @@ def _alternative_names(csr: x509.CertificateSigningRequest) -> list[DnsName]:
             )
         if not name.value.isascii():
             raise MalformedInput(_not_ascii(name.value, what="name"))
-        names.append(DnsName.parse(name.value))
+        names.append(Identifier.parse_dns(name.value))
     return names
 
 

@@ -1,4 +1,8 @@
-"""The little DER that `cryptography` does not take apart for us (ITU-T X.690)."""
+"""The DER that cryptography's classes for OCSP leave unread (ITU-T X.690): see revocation/ocsp.py.
+
+Its module hazmat.asn1 could read it, but the documentation calls that interface unstable. pyasn1
+would be one more dependency, to save 30 lines.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID as AccessMethod
 
 from certgrinderd.errors import MalformedInput, NotPermitted
 from certgrinderd.pki.certificates import extensions_of, is_signed_by, names_of
-from certgrinderd.pki.names import DnsName
+from certgrinderd.pki.names import Identifier
 from certgrinderd.text import printable
 
 _WIDTH = 22
@@ -34,7 +34,7 @@ def csr(request: x509.CertificateSigningRequest) -> str:
     return _table(rows)
 
 
-def permission(permitted: Iterable[DnsName]) -> str:
+def permission(permitted: Iterable[Identifier]) -> str:
     """Say that a client may have it, and by which domainset."""
     names = ",".join(sorted(map(str, permitted)))
     return _table([("This client may have it", f"yes, by the domainset {names}")])
@@ -121,7 +121,7 @@ def _general_name(name: x509.GeneralName) -> str:
     if not isinstance(name, x509.DNSName):
         return f"{type(name).__name__}: {name.value}"
     try:
-        return DnsName.parse(name.value).for_people
+        return Identifier.parse_dns(name.value).for_people
     except MalformedInput as error:
         return f"{name.value!r} ({error})"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Literal
 
 from certgrinderd.errors import MalformedInput
 from certgrinderd.text import cut, printable, quoted
@@ -24,33 +25,41 @@ _ADDRESS = "ip:"
 
 
 @dataclass(frozen=True)
-class DnsName:
-    """A name as it stands in a certificate: a domain name, made by `parse`, or an IP address.
+class Identifier:
+    """What a certificate is for (RFC 8555 section 7.1.4, RFC 8738): a domain name or an IP address.
+
+    Made by parse, parse_dns or of_address, which normalise: equal names are equal values. As text
+    it is written as in a domainset: "www.example.com", "*.example.com", "ip:192.0.2.1".
 
     Attributes:
-        ascii: A-labels in lower case, without a trailing dot: "xn--plse-gra.example" or
-            "*.example.com". For an IP address "ip:192.0.2.1", which no domain name can be.
+        kind: Its type in the ACME protocol.
+        value: A domain name in A-labels, in lower case, without a trailing dot
+            ("xn--plse-gra.example", "*.example.com"); or an address in its shortest form.
     """
 
-    ascii: str
+    kind: Literal["dns", "ip"]
+    value: str
 
-    def __lt__(self, other: DnsName) -> bool:
-        return self.ascii < other.ascii
+    def __str__(self) -> str:
+        return self.value if self.kind == "dns" else f"{_ADDRESS}{self.value}"
+
+    def __lt__(self, other: Identifier) -> bool:
+        return str(self) < str(other)
 
     @classmethod
-    def of_address(cls, address: IPv4Address | IPv6Address) -> DnsName:
-        """Name an IP address (RFC 8738)."""
-        return cls(f"{_ADDRESS}{address.compressed}")
+    def of_address(cls, address: IPv4Address | IPv6Address) -> Identifier:
+        """Name an IP address."""
+        return cls("ip", address.compressed)
 
     @classmethod
-    def parse_permitted(cls, text: str) -> DnsName:
-        """Read a name of a domainset: like `parse`, and "ip:192.0.2.1" or "ip:2001:db8::1" too.
+    def parse(cls, text: str) -> Identifier:
+        """Read a name of a domainset: like parse_dns, and "ip:192.0.2.1" or "ip:2001:db8::1" too.
 
         Raises:
             MalformedName: It is no such name.
         """
         if text[: len(_ADDRESS)].lower() != _ADDRESS:
-            return cls.parse(text)
+            return cls.parse_dns(text)
         try:
             address = ip_address(text[len(_ADDRESS) :])
         except ValueError:
@@ -59,14 +68,9 @@ class DnsName:
             raise MalformedName(f"{quoted(text)} has a zone, which no certificate can name")
         return cls.of_address(address)
 
-    @property
-    def address(self) -> str | None:
-        """The IP address, or None for a domain name."""
-        return self.ascii[len(_ADDRESS) :] if self.ascii.startswith(_ADDRESS) else None
-
     @classmethod
-    def parse(cls, text: str) -> DnsName:
-        """Read a name in ASCII or Unicode form, in any case.
+    def parse_dns(cls, text: str) -> Identifier:
+        """Read a domain name in ASCII or Unicode form, in any case.
 
         Labels are letters, digits and hyphens (RFC 1123 section 2.1; the CA/Browser Forum baseline
         requirements, 7.1.4.2.1, allow no underscore); other letters go through UTS #46,
@@ -85,37 +89,38 @@ class DnsName:
         name = f"*.{name}" if wildcard else name
         if len(name) > LONGEST_NAME:
             raise MalformedName(f"{quoted(text)} is longer than {LONGEST_NAME} characters")
-        return cls(name)
+        return cls("dns", name)
 
     @property
     def is_wildcard(self) -> bool:
         """Whether it stands for all names one level below another."""
-        return self.ascii.startswith("*.")
+        return self.value.startswith("*.")
+
+    @property
+    def without_wildcard(self) -> str:
+        """The value without "*.": what is proved to the CA, and what an authorization is for."""
+        return self.value.removeprefix("*.")
 
     @property
     def unicode(self) -> str:
         """The name as people write it: "pølse.example"."""
-        if "xn--" not in self.ascii:
-            return self.ascii
-        import idna
+        if "xn--" not in self.value:
+            return str(self)
+        import idna  # as in _to_ascii
 
-        prefix, rest = ("*.", self.ascii[2:]) if self.is_wildcard else ("", self.ascii)
-        return prefix + idna.decode(rest)
+        return f"{'*.' if self.is_wildcard else ''}{idna.decode(self.without_wildcard)}"
 
     @property
     def for_people(self) -> str:
         """Both forms where they differ: "xn--plse-gra.example (pølse.example)"."""
-        return self.ascii if self.ascii == self.unicode else f"{self.ascii} ({self.unicode})"
-
-    def __str__(self) -> str:
-        return self.ascii
+        return str(self) if str(self) == self.unicode else f"{self} ({self.unicode})"
 
 
 def _to_ascii(text: str, *, shown: str) -> str:
     lowered = text.lower() if text.isascii() else text
     if lowered.isascii() and "xn--" not in lowered:
         return lowered
-    import idna
+    import idna  # its tables take 9 ms, and hardly any request needs them
 
     if len(text) > LONGEST_NAME:  # before work that grows with the length
         raise MalformedName(f"a name of {len(text)} characters: {LONGEST_NAME} are allowed")
@@ -163,9 +168,9 @@ class RequestedNames:
     """
 
     common_names: tuple[str, ...]
-    subject_alternative_names: tuple[DnsName, ...]
+    subject_alternative_names: tuple[Identifier, ...]
 
     @property
-    def names(self) -> tuple[DnsName, ...]:
+    def names(self) -> tuple[Identifier, ...]:
         """Each name once, in the order of the request."""
         return tuple(dict.fromkeys(self.subject_alternative_names))

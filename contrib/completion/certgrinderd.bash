@@ -13,7 +13,7 @@ _certgrinderd() {
         fi
         case $word in
         --acme-ca-file | --acme-client-command | --acme-email | --acme-fallback-eab-hmac-key | --acme-fallback-eab-hmac-key-file | --acme-fallback-eab-kid | --acme-fallback-server-url | --acme-profile | --acme-server-url | --acme-zone | --allow-key-types | --auth-hook | --cache-dir | --certbot-command | --certbot-config-dir | --certbot-logs-dir | --certbot-work-dir | --certificate-file | --chain-length | --cleanup-hook | --client-acme-servers | --clients | --config-file | --crl-timeout | --csr-file | --domainsets | --domainsets-file | --eab-hmac-key | --eab-hmac-key-file | --eab-kid | --from | --hook-concurrency | --input-timeout | --issuance-timeout | --lock-timeout | --log-level | --max-crl-size | --max-input-size | --max-names | --ocsp-timeout | --pid-dir | --preferred-chain | --program | --replaces | --syslog-facility | --syslog-socket | --temp-dir | --user | --web-root | --with-config-file | -A | -C | -c | -f | -l | -p | -t | -w | -z) option=$word ;;
-        acme-client | acmeaccount | authorized-keys | cache | certbot | certificate | check | configuration | crl | csr | get | help | install | licenses | ocsp | ping | renewal-info | show | sudoers | uninstall | version) command+=${command:+ }$word ;;
+        acme-client | acmeaccount | authorized-keys | cache | certbot | certificate | check | configuration | crl | csr | get | help | install | licenses | ocsp | ping | renewal-info | show | sshd-config | sudoers | uninstall | version) command+=${command:+ }$word ;;
         esac
     done
     case $option in
@@ -32,10 +32,11 @@ _certgrinderd() {
     '') words='--acme-ca-file --acme-client-command --acme-email --acme-fallback-eab-hmac-key --acme-fallback-eab-hmac-key-file --acme-fallback-eab-kid --acme-fallback-server-url --acme-profile --acme-server-url -z --acme-zone --allow-key-types -A --auth-hook --cache-dir --certbot-command --certbot-config-dir --certbot-logs-dir --certbot-work-dir --certificate-file -C --cleanup-hook --chain-length --client-acme-servers -f -c --config-file --crl-timeout --csr-file -d --debug --domainsets --domainsets-file --eab-hmac-key --eab-hmac-key-file --eab-kid --hook-concurrency --input-timeout --issuance-timeout --lock-timeout -l --log-level --max-crl-size --max-input-size --max-names --ocsp-allow-private --ocsp-timeout -p --pid-dir --preferred-chain --replaces --skip-acme-server-cert-verify -s --staging --syslog-facility --syslog-socket -t --temp-dir -w --web-root --help --version --verbose check get show acme-client cache certbot help install ping uninstall version' ;;
     check) words=authorized-keys ;;
     get) words='certificate crl ocsp renewal-info' ;;
-    show) words='acmeaccount authorized-keys certificate configuration csr licenses sudoers' ;;
+    show) words='acmeaccount authorized-keys certificate configuration csr licenses sshd-config sudoers' ;;
     'check authorized-keys') words=--user ;;
     'show authorized-keys') words='--domainsets --from --clients --environment --pass-words --program --with-config-file' ;;
     'show certificate') words=--check-revocation ;;
+    'show sshd-config') words='--user --no-environment' ;;
     'show sudoers') words=--user ;;
     acme-client) words='--config-file --acme-server-url --chain-length --log-level --preferred-chain --replaces --staging --show-account' ;;
     cache) words='--prepare --clean' ;;

@@ -31,6 +31,7 @@ KEYS = f"{FOLDER}/authorized_keys"
 ACCOUNT = "/var/lib/certgrinderd-acme"
 SUDOERS = "/etc/sudoers.d/certgrinderd"
 DROP_IN = "/etc/ssh/sshd_config.d/00-certgrinderd.conf"
+FORMER_DROP_IN = "/etc/ssh/sshd_config.d/10-certgrinderd.conf"
 MADE = (FOLDER, ACCOUNT, "/usr/local/lib/certgrinderd", "/var/lib/certgrinderd", PROGRAM)
 # Stands for Debian's, which would have to be installed: the one inside the program.
 CERTBOT = f"""\
@@ -554,16 +555,19 @@ def test_settings_that_do_not_count_are_taken_back(made: World) -> None:
     before = host.check(["cat", DROP_IN])
     earlier = "PermitUserEnvironment no\nMatch User certgrinderd\nPermitTTY yes\n"
     host.write(other, f"{earlier}SetEnv CERTGRINDERD_DOMAINSETS=x\n")
+    host.write(FORMER_DROP_IN, "PermitUserEnvironment CERTGRINDERD_DOMAINSETS\n")
     run = made.converge(made.first, words="--tags sshd")
     assert run.returncode != 0
-    assert "settings are what they were before" in run.message
+    assert "old settings were put back" in run.message
     for reason in ("permituserenvironment certgrinderd", "permittty no", "setenv certgrinderd"):
         assert reason in run.message
     assert host.check(["cat", DROP_IN]) == before
+    assert host.check(["cat", FORMER_DROP_IN])
     host.check(["rm", other])
     succeeded(made.converge(made.first, words="--tags sshd"))
     assert "# older" not in host.check(["cat", DROP_IN])
     assert host.check(["ls", "/etc/ssh/sshd_config.d"]) == "00-certgrinderd.conf\n"
+    assert host.check(["cat", DROP_IN]) == host.check([PROGRAM, "show", "sshd-config"])
     host.check([PROGRAM, "check", "authorized-keys", KEYS])
 
 

@@ -27,7 +27,7 @@ from tests.testbed.sshd import Client, Sshd
 ROOT = Path(__file__).resolve().parents[2]
 PYZ = "/usr/local/bin/certgrinderd.pyz"
 KEYS = "/etc/certgrinderd/authorized_keys"
-DROP_IN = "/etc/ssh/sshd_config.d/10-certgrinderd.conf"
+DROP_IN = "/etc/ssh/sshd_config.d/00-certgrinderd.conf"
 MATCH = "PermitUserEnvironment CERTGRINDERD_DOMAINSETS\nMatch User certgrinderd\n"
 ENVIRONMENT = 'environment="CERTGRINDERD_DOMAINSETS=a.example,xn--plse-gra.example;b.example"'
 
@@ -220,7 +220,7 @@ def check(server: Host, *words: str, user: str | None = None) -> tuple[int, str]
 @pytest.mark.parametrize(
     ("drop_in", "finding"),
     [
-        ("", "line 1 uses environment=, which sshd drops since PermitUserEnvironment is no"),
+        ("", "line 1 uses environment=, which sshd ignores since PermitUserEnvironment is no"),
         ("PermitUserEnvironment LANG", "PermitUserEnvironment is LANG"),
         ("PermitUserEnvironment yes", "PermitUserEnvironment is yes"),
         (
@@ -233,7 +233,7 @@ def check(server: Host, *words: str, user: str | None = None) -> tuple[int, str]
         ),
         (
             f"{MATCH}ForceCommand /bin/true",
-            "ForceCommand takes the place",
+            "ForceCommand overrides",
         ),
     ],
 )
@@ -258,7 +258,7 @@ def test_settings_of_another_user_do_not_matter(server: Host) -> None:
     )
     assert check(server)[0] == 0
     words = [PYZ, "check", "authorized-keys", "--user", "other", KEYS]
-    assert b"ForceCommand takes the place" in server.run(words).stderr
+    assert b"ForceCommand overrides" in server.run(words).stderr
 
 
 def test_what_is_not_looked_at_is_said(server: Host) -> None:
@@ -266,13 +266,13 @@ def test_what_is_not_looked_at_is_said(server: Host) -> None:
     server.write(DROP_IN, "PermitUserEnvironment yes\n")
     status, log = check(server, user="certgrinderd")
     assert status == 0
-    assert "INFO not checked: the settings of sshd and whose the file is, since" in log
+    assert "INFO not checked: sshd's settings, and who owns the file, since" in log
     assert log.splitlines()[-1] == f"INFO {KEYS}: all well in its lines, with 1 client"
 
     server.write(DROP_IN, "NoSuchSetting x\n")
     status, log = check(server)
     assert status == 0
-    assert "WARNING not checked: the settings of sshd and whose the file is: sshd ended" in log
+    assert "WARNING not checked: sshd's settings, and who owns the file: sshd ended" in log
     assert "NoSuchSetting" in log
 
 
@@ -419,7 +419,7 @@ def test_copy_counts_by_its_lines(server: Host) -> None:
         server.check(["chown", "-R", "nobody", "/var/ansible"])
         found, log = check(server, "/var/ansible/copy")
         assert found == status
-        assert f"WARNING /var/ansible/copy: for certgrinderd sshd reads {KEYS}, and not this" in log
+        assert f"WARNING /var/ansible/copy: for certgrinderd sshd reads {KEYS}, not this" in log
         assert "all well with" not in log
 
 
@@ -430,12 +430,14 @@ def test_what_beats_the_lines_environment_is_found(server: Host) -> None:
     server.check(["chown", "certgrinderd", home])
     status, log = check(server)
     assert status == 2
-    assert f"certgrinderd can change {home}, and {home}/.ssh/environment in it would beat" in log
+    assert (
+        f"certgrinderd can change {home}, and {home}/.ssh/environment in it would override" in log
+    )
     server.check(["chown", "root", home])
     server.write(f"{home}/.ssh/environment", "CERTGRINDERD_DOMAINSETS=all.example\n")
     status, log = check(server)
     assert status == 2
-    assert f"{home}/.ssh/environment is there, and beats environment=: remove it" in log
+    assert f"{home}/.ssh/environment exists and overrides environment=: remove it" in log
     server.check(["rm", "-r", f"{home}/.ssh"])
     assert check(server)[0] == 0
     # Where the domainsets are in the command, nothing is taken from there.

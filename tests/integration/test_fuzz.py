@@ -19,12 +19,12 @@ SECONDS = int(os.environ.get("CERTGRINDERD_FUZZ_SECONDS", "20"))
 MISTAKEN = """
 import runpy, sys
 from certgrinderd.pki import names
-right = names.DnsName.parse
+right = names.Identifier.parse_dns
 def wrong(text):
     if "--" in text.removeprefix("xn--"):
         raise ZeroDivisionError
     return right(text)
-names.DnsName.parse = wrong
+names.Identifier.parse_dns = wrong
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """

@@ -106,9 +106,9 @@ def test_dry_run_tells_and_changes_nothing(fresh: Machine) -> None:
     lines = fresh.says("install")
     assert f"would write {layout.PROGRAM} (0755)" in lines
     assert f"would write {layout.CONFIGURATION} (0644)" in lines
-    assert "would make the user certgrinderd, who has no password" in lines
+    assert "would create the user certgrinderd, without a password" in lines
     assert "    Match User certgrinderd" in lines
-    assert lines[-1] == "nothing is done yet: install --yes does it"
+    assert lines[-1] == "nothing was changed: install --yes does it"
     fresh.host.write("/tmp/certgrinderd.pyz", fresh.host.run(["cat", COPY]).stdout, mode=0o755)
     nobody = ["setpriv", "--reuid=nobody", "--clear-groups", "env", "XDG_CACHE_HOME=/tmp/nobody"]
     done = fresh.host.run([*nobody, "/tmp/certgrinderd.pyz", "install"])
@@ -126,7 +126,7 @@ def test_there_and_back(fresh: Machine) -> None:
     done = fresh.says("install", "--sshd", "--yes")
     steps = [line for line in done if re.match("(make|write|note|unpack) ", line)]
     assert [line for line in told if line in steps] == list(dict.fromkeys(steps))
-    assert "next: let sshd read its settings: service ssh reload" in done
+    assert "next: reload sshd: service ssh reload" in done
     assert fresh.says("install", "--sshd", "--yes")[-1] == "nothing to do"
     assert fresh.says("install")[-1] == "nothing to do"
     account = fresh.host.check(["getent", "passwd", "certgrinderd"]).split(":")
@@ -142,13 +142,13 @@ def test_there_and_back(fresh: Machine) -> None:
     }.items():
         assert fresh.host.check(["stat", "-c", "%U %G %a", path]) == f"{facts}\n"
     would = fresh.says("uninstall")
-    assert would[-1] == "nothing is done yet: uninstall --yes does it"
+    assert would[-1] == "nothing was changed: uninstall --yes does it"
     # By the installed program, which removes itself and what it runs from.
     done_by_itself = fresh.host.run([layout.PROGRAM, "uninstall", "--yes"])
     assert (done_by_itself.returncode, done_by_itself.stderr) == (0, b"")
     lines = done_by_itself.stdout.decode().splitlines()
     assert [f"would {line}" for line in lines[:-1]] == would[:-1]
-    assert lines[-1] == "next: let sshd read its settings: service ssh reload"
+    assert lines[-1] == "next: reload sshd: service ssh reload"
     assert not fresh.exists(layout.CACHE)
     assert listing(fresh.host) == fresh.fresh
     assert fresh.says("uninstall", "--yes") == ["nothing to do"]
@@ -224,10 +224,10 @@ def assert_used_installation_stays(fresh: Machine) -> None:
     host = fresh.host
     lines = fresh.says("uninstall", "--yes")
     assert {
-        f"left: {layout.CONFIGURATION}: it was changed",
-        f"left: {layout.AUTHORIZED_KEYS}: it was changed",
-        f"left: {layout.HOME}/certbot: it is not empty",
-        "left: the user certgrinderd: files may belong to it",
+        f"kept: {layout.CONFIGURATION}: it was edited",
+        f"kept: {layout.AUTHORIZED_KEYS}: it was edited",
+        f"kept: {layout.HOME}/certbot: it is not empty",
+        "kept: the user certgrinderd: it may own files",
     } <= set(lines)
     assert not fresh.exists(layout.PROGRAM)
     assert not fresh.exists(layout.SSHD)
@@ -260,17 +260,23 @@ def test_what_was_there_is_named_and_left(fresh: Machine) -> None:
     before = listing(host)
     lines = fresh.says("install", "--sshd", "--yes")
     told = "\n".join(lines)
-    assert f"left: {layout.HOOKS}/manual-auth-hook.sh: it was changed, or is another one" in lines
+    assert (
+        f"kept: {layout.HOOKS}/manual-auth-hook.sh: it was edited, or install didn't write it"
+        in lines
+    )
     assert "    -# my own hook" in lines
-    assert f"left: {layout.SSHD}: it was changed, or is another one" in lines
+    assert f"kept: {layout.SSHD}: it was edited, or install didn't write it" in lines
     assert "    -PermitUserEnvironment no" in lines
     assert "    +PermitUserEnvironment CERTGRINDERD_DOMAINSETS" in lines
-    assert f"left: {layout.CONFIGURATION}: it has nothing about acme-ca-file, " in told
-    assert "look: the user certgrinderd has no real shell" in told
-    assert "look: the home of the user certgrinderd is /home/certgrinderd" in told
-    assert "look: PermitUserEnvironment is no, set elsewhere" in told
-    assert f"left: {layout.HOME}: it has certgrinderd, 0755: chown root: {layout.HOME}" in told
-    assert f"left: {link}: it is a symbolic link, and should be a folder" in lines
+    assert f"kept: {layout.CONFIGURATION}: it doesn't mention acme-ca-file, " in told
+    assert "warning: the user certgrinderd has no real shell" in told
+    assert "warning: the home of the user certgrinderd is /home/certgrinderd" in told
+    assert "warning: PermitUserEnvironment is no, set elsewhere" in told
+    assert (
+        f"kept: {layout.HOME}: its owner and mode are certgrinderd, 0755: chown root: {layout.HOME}"
+        in told
+    )
+    assert f"kept: {link}: it is a symbolic link, and should be a folder" in lines
     assert host.check(["stat", "-c", "%U", "/root"]) == "root\n"
     for path, content in own.items():
         assert host.check(["cat", path]) == content
@@ -284,24 +290,48 @@ def test_sshd_that_would_not_serve_is_left_alone(fresh: Machine) -> None:
     folder = str(Path(layout.SSHD).parent)
     host.write(f"{folder}/90-other.conf", "NoSuchOption yes\n")
     log = fresh.refuses("install", "--sshd", "--yes")
-    assert re.search(r"sshd's configuration is not sound as it is: .*NoSuchOption", log)
+    assert re.search(r"sshd's configuration already has an error: .*NoSuchOption", log)
     assert fresh.says("install")[-1] == "nothing to do"
     host.check(["rm", f"{folder}/90-other.conf"])
     wins = "PermitUserEnvironment no\nSetEnv CERTGRINDERD_DOMAINSETS=evil.example\n"
-    host.write(f"{folder}/00-other.conf", wins)
+    host.write(f"{folder}/00-another.conf", wins)
     log = fresh.refuses("install", "--sshd", "--yes")
     assert re.search("PermitUserEnvironment is no, set elsewhere.*SetEnv CERTGRINDERD_DOM", log)
-    assert host.check(["ls", "-A", folder]) == "00-other.conf\n"
+    assert host.check(["ls", "-A", folder]) == "00-another.conf\n"
     # Where an older version's settings are, those are put back.
     host.write(layout.SSHD, "# older\n")
     digest = host.check(["sha256sum", layout.SSHD]).split()[0]
     host.check(["sed", "-i", f"$ a file {digest} {layout.SSHD}", layout.RECEIPT])
     fresh.refuses("install", "--sshd", "--yes")
     assert host.check(["cat", layout.SSHD]) == "# older\n"
-    host.check(["rm", f"{folder}/00-other.conf"])
+    host.check(["rm", f"{folder}/00-another.conf"])
     assert f"replace {layout.SSHD} (0644)" in fresh.says("install", "--sshd", "--yes")
     effect = ["sshd", "-T", "-C", "user=certgrinderd,host=x,addr=192.0.2.1"]
     assert f"authorizedkeysfile {layout.AUTHORIZED_KEYS}\n" in host.check(effect)
+
+
+def test_settings_of_sshd_move_to_their_new_name(fresh: Machine) -> None:
+    """Of an older version's file nothing is left; one that was edited is kept and listed."""
+    host = fresh.host
+    folder = str(Path(layout.SSHD).parent)
+    fresh.says("install", "--yes")
+    host.write(layout.FORMER_SSHD, "# older\nPermitUserEnvironment CERTGRINDERD_DOMAINSETS\n")
+    digest = host.check(["sha256sum", layout.FORMER_SSHD]).split()[0]
+    host.check(["sed", "-i", f"$ a file {digest} {layout.FORMER_SSHD}", layout.RECEIPT])
+    lines = fresh.says("install", "--sshd")
+    assert f"would write {layout.SSHD} (0644)" in lines
+    assert f"would remove {layout.FORMER_SSHD}" in lines
+    lines = fresh.says("install", "--sshd", "--yes")
+    assert f"remove {layout.FORMER_SSHD}" in lines
+    assert host.check(["ls", folder]) == f"{Path(layout.SSHD).name}\n"
+    assert fresh.says("install", "--sshd", "--yes")[-1] == "nothing to do"
+    assert host.check(["cat", layout.SSHD]) == host.check([COPY, "show", "sshd-config"])
+
+    host.write(layout.FORMER_SSHD, "# edited\n")
+    edited = f"kept: {layout.FORMER_SSHD}: it was edited"
+    lines = fresh.says("install", "--sshd", "--yes")
+    assert any(line.startswith(edited) for line in lines)
+    assert host.check(["cat", layout.FORMER_SSHD]) == "# edited\n"
 
 
 def test_rule_for_sudo(fresh: Machine) -> None:
@@ -322,7 +352,7 @@ def test_rule_for_sudo(fresh: Machine) -> None:
     assert "sudo does not read this folder" in fresh.refuses("install", "--sudo", "--yes")
     assert not fresh.exists(layout.SUDOERS)
     host.check(["sh", "-c", "echo nonsense >>/etc/sudoers"])
-    assert "sudo's configuration is not sound as it is" in fresh.refuses(
+    assert "sudo's configuration already has an error" in fresh.refuses(
         "install", "--sudo", "--yes"
     )
     assert not fresh.exists(layout.SUDOERS)
@@ -344,13 +374,13 @@ FAILURES = (
     (
         "mv /usr/sbin/useradd /usr/sbin/useradd.away",
         "mv /usr/sbin/useradd.away /usr/sbin/useradd",
-        "cannot make the user certgrinderd, who has no password: there is no useradd on this host",
+        "cannot create the user certgrinderd, without a password: there is no useradd on this host",
         2,
     ),
     (
         "mount --bind -o ro /etc /etc",
         "umount /etc",
-        "cannot make the user certgrinderd, who has no password: useradd ended with exit status 1",
+        "cannot create the user certgrinderd, without a password: useradd ended with exit status 1",
         2,
     ),
     (
@@ -369,7 +399,7 @@ def test_failure_in_the_middle_is_one_line_and_the_next_run_goes_on(fresh: Machi
         fresh.host.check(["sh", "-c", breaks])
         done = fresh.command("install", "--yes")
         log = done.stderr.decode()
-        pattern = f"{LOG_LINE}{re.escape(reason)}[^\n]*; ([0-9]+) of [^\n]* the next run goes on\n"
+        pattern = f"{LOG_LINE}{re.escape(reason)}[^\n]*; ([0-9]+) of [^\n]* run it again to go on\n"
         found = re.fullmatch(pattern, log)
         assert found, log
         steps = done.stdout.decode().splitlines()
@@ -381,7 +411,7 @@ def test_failure_in_the_middle_is_one_line_and_the_next_run_goes_on(fresh: Machi
     told += fresh.says("install", "--yes")
     assert fresh.says("install")[-1] == "nothing to do"
     # Each thing was made once, but for the list of them.
-    made = [line for line in told if line.startswith(("make ", "write ")) and MAN not in line]
+    made = [line for line in told if line.startswith(("create ", "write ")) and MAN not in line]
     assert len(made) == len(set(made))
     fresh.says("uninstall", "--yes")
     assert listing(fresh.host) == fresh.fresh

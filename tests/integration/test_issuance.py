@@ -188,7 +188,7 @@ def test_name_outside_the_domainsets_never_reaches_the_ca(
     for names, reason in (
         (["out.example.test"], "may not have out.example.test"),
         (["in.example.test", "out.example.test"], "may not have out.example.test"),
-        (["in.example.test", "also.example.test"], "must stand in one domainset"),
+        (["in.example.test", "also.example.test"], "must be in one domainset"),
         (["*.in.example.test"], "may not have *.in.example.test"),
     ):
         answer = client.run("get certificate", stdin=make_csr(names).pem)

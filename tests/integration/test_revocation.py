@@ -348,7 +348,7 @@ def test_documented_method_returns_the_response(
 def test_client_asks_about_its_own_names_only(
     server: MisbehavingServer, words: tuple[str, ...]
 ) -> None:
-    """All names of a certificate must stand in one domainset; otherwise nobody is asked."""
+    """All names of a certificate must be in one domainset; otherwise nobody is asked."""
     names = [NAME, "example.test"]
     leaf = issue(
         CA, NAME, names=names, ocsp_urls=[server.url("/ocsp")], crl_points=[server.url("/crl")]

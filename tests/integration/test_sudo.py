@@ -14,7 +14,7 @@ from cryptography import x509
 from certgrinderd.issuance import certbot
 from certgrinderd.issuance.hooks import Challenge
 from certgrinderd.settings.table import Settings
-from certgrinderd.setup.sudo import LONGEST_EXPRESSION
+from certgrinderd.setup.sudo.rule import LONGEST_EXPRESSION
 from tests.testbed.csr import make_csr
 from tests.testbed.host import Host
 from tests.testbed.named import Named
@@ -586,7 +586,7 @@ def test_no_rule_for_a_temp_dir_of_the_user(installation: Installation) -> None:
     refused = installation.show_sudoers()
     assert (refused.returncode, refused.stdout) == (2, b"")
     assert f"temp-dir: {USER} can change /home/{USER}, and".encode() in refused.stderr
-    assert b"leave temp-dir out" in refused.stderr
+    assert b"remove temp-dir" in refused.stderr
     installation.configure(temp_dir="/var/tmp")
     assert b"/var/tmp/certgrinderd-" in installation.show_sudoers().stdout
 
@@ -615,7 +615,7 @@ def test_no_rule_for_hooks_inside_the_program(installation: Installation) -> Non
     finally:
         installation.host.check(["mv", "/usr/local/bin/away", "/usr/local/bin/hooks"])
     assert (refused.returncode, refused.stdout) == (2, b"")
-    assert b"elsewhere with each build, and for each user: put the folder" in refused.stderr
+    assert b"another path with each build and for each user: put the folder" in refused.stderr
     assert installation.show_sudoers().returncode == 0
 
 

@@ -11,7 +11,7 @@ from tests.testbed.hostile import HUNDRED, Case, good
 A, B, C = (f"{label}.csr.example.test" for label in "abc")
 EVIL = "www.example.org"
 
-TWO_SETS = "all names of a certificate must stand in one domainset"
+TWO_SETS = "all names of a certificate must be in one domainset"
 KIND = "asks for a subject alternative name of the kind {}: only host names"
 UNREADABLE = "the extensions of the CSR cannot be read"
 ELSEWHERE = "requests extensions in more than one place"

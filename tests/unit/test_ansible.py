@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from certgrinderd.settings.table import OPTIONS
+from certgrinderd.setup.install import layout
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = ("certgrinderd", "certgrinder")
@@ -68,6 +73,49 @@ def test_systems_have_the_same_facts(role: str) -> None:
         assert other.keys() == default.keys()
         for name in (f"__{role}_packages", f"__{role}_web"):
             assert other.get(name, {}).keys() == default.get(name, {}).keys()
+
+
+def test_role_and_program_agree_about_places_and_users() -> None:
+    """What `install` makes and what the role makes has the same paths, shell and password."""
+    facts, system = (
+        read("certgrinderd", "vars/main.yml"),
+        read("certgrinderd", "vars/os/default.yml"),
+    )
+    assert facts["__certgrinderd_program"] == layout.PROGRAM
+    assert facts["__certgrinderd_folder"] == layout.ETC
+    assert facts["__certgrinderd_home"] == layout.HOME
+    assert facts["__certgrinderd_cache"] == layout.CACHE
+    assert system["__certgrinderd_sudoers"] == layout.SUDOERS
+    drop_ins = f"{system['__certgrinderd_sshd_config']}.d"
+    assert f"{drop_ins}/{facts['__certgrinderd_sshd_file']}" == layout.SSHD
+    assert f"{drop_ins}/{facts['__certgrinderd_sshd_file_former']}" == layout.FORMER_SSHD
+    keys = facts["__certgrinderd_keys"].replace("{{ __certgrinderd_folder }}", layout.ETC)
+    assert keys == layout.AUTHORIZED_KEYS
+    assert read("certgrinderd", "defaults/main.yml")["certgrinderd_user"] == layout.USER
+    user = read("certgrinderd", "tasks/users.yml")[0]["ansible.builtin.user"]
+    option = dict(itertools.pairwise(layout.USERADD))
+    assert (user["shell"], user["password"]) == (option["--shell"], option["--password"])
+    assert (user["system"], user["create_home"]) == (
+        "--system" in layout.USERADD,
+        "--no-create-home" not in layout.USERADD,
+    )
+
+
+def test_options_of_the_acme_side_are_known() -> None:
+    """The role tells them to one side only: each is an option, and none that a client may set."""
+    names = read("certgrinderd", "vars/main.yml")["__certgrinderd_acme_options"]
+    assert sorted(set(names)) == names
+    for name in names:
+        option = next(option for option in OPTIONS.values() if option.name == name)
+        assert option.in_file
+        assert not option.client_may_set
+
+
+@pytest.mark.parametrize("page", ["docs/ssh.md", "docs/install.md"])
+def test_documentation_makes_the_same_user(page: str) -> None:
+    """The command that `install` runs, for those who do it by hand."""
+    text = (ROOT / page).read_text("utf-8").replace("\\\n        ", "")
+    assert shlex.join(layout.USERADD) in text
 
 
 def test_clients_are_not_looped_over() -> None:

@@ -7,7 +7,7 @@ import pytest
 from certgrinderd.errors import IssuanceError
 from certgrinderd.issuance.attempts import _possible
 from certgrinderd.issuance.hooks import Challenge
-from certgrinderd.pki.names import DnsName, RequestedNames
+from certgrinderd.pki.names import Identifier, RequestedNames
 
 BOTH = [Challenge.DNS_01, Challenge.HTTP_01]
 
@@ -23,7 +23,7 @@ def name_of(length: int) -> str:
 
 def possible(name: str, *, zone: str, enabled: list[Challenge] = BOTH) -> list[Challenge]:
     """The challenges for a name."""
-    parsed = DnsName.parse(name)
+    parsed = Identifier.parse_dns(name)
     return _possible(enabled, RequestedNames((name,), (parsed,)), zone=zone)
 
 

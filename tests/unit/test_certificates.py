@@ -28,7 +28,7 @@ from certgrinderd.pki.certificates import (
     require_chain_for,
     split_pem,
 )
-from certgrinderd.pki.names import DnsName
+from certgrinderd.pki.names import Identifier
 from certgrinderd.revocation import crl, ocsp
 from tests.testbed.csr import make_csr
 
@@ -104,7 +104,7 @@ def require(ca: Ca, chain: list[x509.Certificate], *names: str) -> None:
     require_chain_for(
         chain,
         public_key=ca.leaf_key.public_key(),
-        names=[DnsName.parse(name) for name in names],
+        names=[Identifier.parse_dns(name) for name in names],
         now=NOW,
     )
 
@@ -303,7 +303,7 @@ def test_extensions_that_cannot_be_read_are_no_accident(feature: str) -> None:
         )
         assert ("cannot be read" in describe.chain([leaf], now=NOW)) != is_read
         if is_read:
-            assert host_names_of(leaf) == [DnsName("a.example")]
+            assert host_names_of(leaf) == [Identifier("dns", "a.example")]
             continue
         with pytest.raises(MalformedInput, match="names cannot be read"):
             host_names_of(leaf)
@@ -339,7 +339,7 @@ def test_csr_is_described() -> None:
 
 def test_permission_is_described() -> None:
     """Yes and by which set, or no and what is missing where."""
-    names = [DnsName.parse("b.example"), DnsName.parse("a.example")]
+    names = [Identifier.parse_dns("b.example"), Identifier.parse_dns("a.example")]
     assert describe.permission(names).endswith("yes, by the domainset a.example,b.example\n")
     error = NotPermitted("because", missing=("c.example",), nearest=("a.example",))
     lines = describe.refusal(error).splitlines()

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from certgrinderd.errors import ConfigurationError, MalformedInput, UsageError
 from certgrinderd.settings.table import Settings
-from certgrinderd.setup import commands as setup
 from certgrinderd.setup.clients import findings
 from certgrinderd.setup.clients.line import parse_line
+from certgrinderd.setup.clients.show import show_authorized_keys
 from certgrinderd.setup.clients.table import parse_clients
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOegnR+qnK2FEoaSrVwHgCIxjFkVEbW4VO31/Hd2mAwk"
@@ -42,7 +42,7 @@ def show(path: Path, **given: Any) -> str:  # noqa: ANN401 - as argparse has it
         "program": PROGRAM,
         **given,
     }
-    return setup.show_authorized_keys(Settings(config_file="/etc/c.conf"), arguments)
+    return show_authorized_keys(Settings(config_file="/etc/c.conf"), arguments)
 
 
 def write(folder: Path, *clients: object) -> Path:
@@ -100,7 +100,7 @@ def test_absent_clients_have_no_line(tmp_path: Path) -> None:
         pytest.param({"domainsets": [["*.*.example"]]}, "permits nothing", id="two stars"),
         pytest.param({"domainsets": [['a.example"']]}, "permits nothing", id="a quote"),
         pytest.param({"keys": None}, "keys: expected a list", id="no key"),
-        pytest.param({"keys": []}, "keys: there is none", id="an empty list of keys"),
+        pytest.param({"keys": []}, "keys: the list is empty", id="an empty list of keys"),
         pytest.param({"keys": KEY}, "keys: expected a list", id="a key that is no list"),
         pytest.param({"keys": [f"{KEY}\n{OTHER_KEY}"]}, "line break", id="two keys in one"),
         pytest.param({"keys": [f"{KEY}\nfoo"]}, "line break", id="a line after a key"),
@@ -116,8 +116,8 @@ def test_absent_clients_have_no_line(tmp_path: Path) -> None:
         pytest.param({"from": ["fe80::1%x,*"]}, "without a zone", id="a wildcard in a zone"),
         pytest.param({"from": ["fe80::%x,*/64"]}, "without a zone", id="a zone in a network"),
         pytest.param({"state": "gone"}, "state: expected present or absent", id="a state"),
-        pytest.param({"options": "pty"}, "there is no field options", id="an option that widens"),
-        pytest.param({"command": "/bin/sh"}, "there is no field command", id="a command"),
+        pytest.param({"options": "pty"}, "unknown field options", id="an option that widens"),
+        pytest.param({"command": "/bin/sh"}, "unknown field command", id="a command"),
         pytest.param({"name": "a\nb"}, "name: expected", id="a line break in the name"),
         pytest.param({"name": ""}, "name: expected text", id="no name"),
         pytest.param({"name": ["www"]}, "name: expected text", id="a name that is a list"),
@@ -141,7 +141,7 @@ def test_key_and_name_are_one_clients(tmp_path: Path, caplog: pytest.LogCaptureF
     with pytest.raises(ConfigurationError, match="findings: 1"):
         show(write(tmp_path, WWW, second))
     assert "client 'mail': keys: SHA256:" in caplog.text
-    assert "is the key of client 'www' too" in caplog.text
+    assert "is also the key of client 'www'" in caplog.text
     caplog.clear()
     with pytest.raises(ConfigurationError, match="findings: 1"):
         show(write(tmp_path, WWW, {**second, "name": "www", "keys": [OTHER_KEY]}))
@@ -157,7 +157,7 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path, caplog: pytest.LogCapture
             write(tmp_path, bad, WWW, "word", {"keys": [OTHER_KEY], "domainsets": [["a.example"]]})
         )
     assert [message[:30] for message in caplog.messages] == [
-        "client 'bad': keys: there is n",
+        "client 'bad': keys: the list i",
         "client 'bad': domainsets: expe",
         "client number 3: expected a ma",
         "client 'number 4': name: expec",

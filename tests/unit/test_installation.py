@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import re
 import string
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -181,6 +183,18 @@ def installed() -> Machine:
     return machine
 
 
+def test_documentation_lists_what_is_made() -> None:
+    """Each file, and each folder that only certgrinderd uses, has a row in docs/install.md."""
+    page = (Path(__file__).resolve().parents[2] / "docs/install.md").read_text("utf-8")
+    table = re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)
+    files = [*FILES, layout.sshd_file(), layout.sudoers_file("")]
+    for path in [layout.RECEIPT, layout.CACHE, *(file.path for file in files)]:
+        assert any(f"{path}/".startswith(row) for row in table), path
+    for row in table:
+        paths = [*(file.path for file in files), *(folder.path for folder in FOLDERS)]
+        assert row.rstrip("/") in [*paths, layout.RECEIPT, layout.CACHE], row
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.path)
 def test_changed_file_is_left_by_both(file: File) -> None:
     """What an admin has changed is neither replaced nor removed, and the user stays with it."""
@@ -279,6 +293,48 @@ def test_interrupted_upgrade_goes_on() -> None:
             assert machine == Machine()
 
 
+def with_former_settings(content: bytes) -> Machine:
+    """A host on which an older version wrote sshd's settings under their former name."""
+    machine = installed()
+    machine.folders["/etc/ssh/sshd_config.d"] = ("root", 0o755)
+    machine.files[layout.FORMER_SSHD] = (content, 0o644)
+    noted = {**machine.receipt.files, layout.FORMER_SSHD: (digest(b"older"),)}
+    machine.receipt = dataclasses.replace(machine.receipt, files=noted)
+    return machine
+
+
+def test_settings_of_sshd_move_to_their_new_name() -> None:
+    """The new file comes first; wherever a run ends, the next one removes the old one."""
+    files = [*FILES, layout.sshd_file()]
+    steps = with_former_settings(b"older").install(files)
+    assert [type(step) for step in steps] == [WriteReceipt, WriteFile, Remove]
+    for first in range(len(steps)):
+        for goes_on in (True, False):
+            machine = with_former_settings(b"older")
+            machine.do(machine.install(files)[:first])
+            if goes_on:
+                machine.do(machine.install(files))
+                assert layout.SSHD in machine.files
+                assert layout.FORMER_SSHD not in machine.files
+                assert machine.install(files) == ()
+            machine.do(machine.uninstall(files))
+            assert machine == Machine(folders={"/etc/ssh/sshd_config.d": ("root", 0o755)})
+
+
+def test_edited_settings_of_sshd_are_kept_under_their_former_name() -> None:
+    """And listed, as are all of them where the new name is taken: that file is not touched."""
+    file = layout.sshd_file()
+    machine = with_former_settings(b"edited")
+    planned = plan.install(FOLDERS, [file], machine.look(), machine.receipt)
+    assert [type(step) for step in planned.steps] == [WriteReceipt, WriteFile]
+    assert list(planned.left) == [layout.FORMER_SSHD]
+    machine = with_former_settings(b"older")
+    machine.files[layout.SSHD] = (b"another", 0o644)
+    planned = plan.install(FOLDERS, [file], machine.look(), machine.receipt)
+    assert planned.steps == ()
+    assert list(planned.left) == [layout.SSHD]
+
+
 def test_program_put_there_by_hand_is_replaced_and_removed() -> None:
     """It is known by its first lines; another file of its name is not touched."""
     older = PROGRAM.replace(b"1.2.3", b"0.9") + b"older"
@@ -369,7 +425,7 @@ def test_admins_file_is_not_written_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [ConfigurationError("no"), Interrupted("ended by SIGTERM", 15)])
 def test_old_settings_are_put_back(tmp_path: Path, old: bytes | None, error: BaseException) -> None:
     """If new ones are not taken, or a signal ends us meanwhile; else the new ones stay."""
-    path = tmp_path / "10-certgrinderd.conf"
+    path = tmp_path / "00-certgrinderd.conf"
     if old is not None:
         path.write_bytes(old)
         path.chmod(0o600)
@@ -473,7 +529,7 @@ def effective(text: str) -> list[str]:
         ("permituserenvironment no", "PermitUserEnvironment is no, set elsewhere"),
         ("permituserenvironment yes", "may set any variable"),
         ("authorizedkeysfile .ssh/authorized_keys", "AuthorizedKeysFile is .ssh/authorized_keys"),
-        ("forcecommand /bin/true", "ForceCommand takes the place"),
+        ("forcecommand /bin/true", "ForceCommand overrides"),
         ("setenv CERTGRINDERD_DOMAINSETS=evil.example", "gives all clients the same"),
         ("acceptenv CERTGRINDERD_*", "lets clients set"),
     ],

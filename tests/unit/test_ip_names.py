@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from certgrinderd.errors import MalformedInput, NotPermitted
 from certgrinderd.issuance.request import Request
 from certgrinderd.pki.csr import requested_names
-from certgrinderd.pki.names import DnsName, MalformedName
+from certgrinderd.pki.names import Identifier, MalformedName
 from certgrinderd.policy import parse_domainsets, require_permitted
 from tests.testbed.csr import make_csr
 
@@ -22,11 +22,21 @@ def test_any_address_is_the_same_in_csr_and_domainset(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,
 ) -> None:
     """However an address is written, it is one name, and it is sent to the CA in its short form."""
-    name = DnsName.of_address(address)
-    assert DnsName.parse_permitted(f"ip:{address.exploded}") == name
-    assert DnsName.parse_permitted(f"IP:{str(address).upper()}") == name
-    assert name.address == address.compressed
+    name = Identifier.of_address(address)
+    assert Identifier.parse(f"ip:{address.exploded}") == name
+    assert Identifier.parse(f"IP:{str(address).upper()}") == name
+    assert (name.kind, name.value) == ("ip", address.compressed)
+    assert Identifier.parse(str(name)) == name
+    assert name.for_people == str(name) == f"ip:{address.compressed}"
     assert not name.is_wildcard
+
+
+def test_an_address_and_a_name_of_the_same_text_are_two() -> None:
+    """The kind tells them apart, and they are sorted by the text that is printed."""
+    address, name = Identifier("ip", "192.0.2.1"), Identifier("dns", "192.0.2.1")
+    assert address != name
+    names = [Identifier.parse(text) for text in ("z.example", "ip:192.0.2.1", "a.example")]
+    assert [str(each) for each in sorted(names)] == ["a.example", "ip:192.0.2.1", "z.example"]
 
 
 @pytest.mark.parametrize(
@@ -35,9 +45,9 @@ def test_any_address_is_the_same_in_csr_and_domainset(
 def test_no_address_permits_nothing(text: str) -> None:
     """What is no address is reported, and the names next to it stay."""
     with pytest.raises(MalformedName):
-        DnsName.parse_permitted(text)
+        Identifier.parse(text)
     domainsets = parse_domainsets(f"a.example,{text}")
-    assert domainsets.sets == (frozenset({DnsName.parse("a.example")}),)
+    assert domainsets.sets == (frozenset({Identifier.parse_dns("a.example")}),)
     assert len(domainsets.ignored) == 1
 
 
@@ -45,7 +55,7 @@ def test_no_address_permits_nothing(text: str) -> None:
 def test_address_in_a_host_name_is_none(text: str) -> None:
     """A dNSName, or the CN, can't pass for an address."""
     with pytest.raises(MalformedName):
-        DnsName.parse(text)
+        Identifier.parse_dns(text)
 
 
 @pytest.mark.parametrize("common_names", [[], ["192.0.2.1"]], ids=["no CN", "the address as CN"])

@@ -16,7 +16,7 @@ from certgrinderd.errors import UsageError
 from certgrinderd.issuance.other_user import words
 from certgrinderd.settings.kinds import LOG_LEVELS, URL
 from certgrinderd.settings.table import LETS_ENCRYPT, OPTIONS, PASSED_ON, Settings
-from certgrinderd.setup.sudo import acme_side_expression
+from certgrinderd.setup.sudo.rule import acme_side_expression
 
 ROLE = Path(__file__).resolve().parents[2] / "ansible/roles/certgrinderd"
 SERVER = "https://ca.example/dir"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certgrinderd.errors import MalformedInput, NotPermitted
-from certgrinderd.pki.names import DnsName, RequestedNames
+from certgrinderd.pki.names import Identifier, RequestedNames
 from certgrinderd.policy import Domainsets, parse_domainsets, require_names, require_permitted
 
 NAMES = st.sampled_from([f"{label}.example" for label in "abcdefgh"] + ["*.a.example"])
@@ -17,7 +17,7 @@ SETS = st.lists(st.lists(NAMES, max_size=5), max_size=4)
 
 def request(*names: str, common_names: tuple[str, ...] | None = None) -> RequestedNames:
     """A request for names, the first of which is the CN."""
-    parsed = tuple(DnsName.parse(name) for name in names)
+    parsed = tuple(Identifier.parse_dns(name) for name in names)
     return RequestedNames(names[:1] if common_names is None else common_names, parsed)
 
 
@@ -123,10 +123,10 @@ def test_anything_else_is_not(names: list[str], text: str, missing: list[str] | 
 def test_names_without_a_request_are_permitted_alike() -> None:
     """For a certificate, which needs no CN; no names at all are never permitted."""
     sets = parse_domainsets("a.example,b.example;c.example")
-    both = [DnsName.parse("A.example"), DnsName.parse("b.example")]
+    both = [Identifier.parse_dns("A.example"), Identifier.parse_dns("b.example")]
     assert require_names(both, sets) == frozenset(both)
     with pytest.raises(NotPermitted):
-        require_names([*both, DnsName.parse("c.example")], sets)
+        require_names([*both, Identifier.parse_dns("c.example")], sets)
     with pytest.raises(MalformedInput, match="no name"):
         require_names([], sets)
 
@@ -209,12 +209,12 @@ def test_no_domainsets_at_all() -> None:
         pytest.param(
             ["a.example", "c.example"],
             "this client may not have c.example together with a.example: all names of a "
-            "certificate must stand in one domainset",
+            "certificate must be in one domainset",
             id="of two sets",
         ),
         pytest.param(
             ["a.example", "*.a.example"],
-            "this client may not have *.a.example: a wildcard must stand in a domainset itself",
+            "this client may not have *.a.example: a wildcard must be listed in a domainset itself",
             id="wildcard",
         ),
     ],

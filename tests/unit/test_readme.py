@@ -15,11 +15,11 @@ import pytest
 from certgrinderd.commandline import boundary, parser
 from certgrinderd.commandline.commands import COMMANDS
 from certgrinderd.errors import ConfigurationError, UsageError, WordRefused
-from certgrinderd.pki.names import DnsName, RequestedNames
+from certgrinderd.pki.names import Identifier, RequestedNames
 from certgrinderd.policy import parse_domainsets, require_permitted
 from certgrinderd.settings import sources
 from certgrinderd.settings.table import OPTIONS
-from certgrinderd.setup import commands as setup
+from certgrinderd.setup.clients.show import show_authorized_keys
 from certgrinderd.setup.install import layout
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,7 +104,7 @@ def test_key_line_gives_a_client_its_names(line: str) -> None:
     domainsets = parse_domainsets(value or str(admin.values["domainsets"]))
     assert not domainsets.ignored
     assert [len(names) for names in domainsets.sets] == [1, 2]
-    wanted = (DnsName.parse("example.com"), DnsName.parse("www.example.com"))
+    wanted = (Identifier.parse_dns("example.com"), Identifier.parse_dns("www.example.com"))
     assert require_permitted(RequestedNames(("example.com",), wanted), domainsets)
 
 
@@ -118,7 +118,7 @@ def test_key_line_is_what_the_command_prints(tmp_path: Path, form: bool) -> None
     parsed = parser.parse_admin([*words, *(["--environment", "--pass-words"] if form else [])])
     given = {**parsed.arguments, "program": "/usr/local/bin/certgrinderd.pyz", "file": key_file}
     configuration = sources.merge(sources.Source("command line", parsed.values))
-    printed = setup.show_authorized_keys(configuration.settings, given)
+    printed = show_authorized_keys(configuration.settings, given)
     assert printed == line + "\n"
 
 

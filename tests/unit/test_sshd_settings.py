@@ -1,12 +1,17 @@
-"""What sshd says is in force, and what is wrong with it; the real `sshd -T` is in integration."""
+"""Settings of sshd: those that there should be, and what is wrong with those in force."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from certgrinderd.setup.clients import sshd
+from certgrinderd.setup.install import layout
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def found_in(effective: str, needs_environment: int | None) -> list[str]:
@@ -37,7 +42,7 @@ NEEDS = 7
         ("LC_*", "LC_* SSL_*\nacceptenv HOME", "AcceptEnv lets clients set HOME, SSL_CERT_FILE"),
         ("LC_*", "*", "AcceptEnv lets clients set CERTGRINDERD_DOMAINSETS, CERTGRINDERD_CACHE,"),
         ("port 22", "setenv CERTGRINDERD_DOMAINSETS=x.example", "all clients the same"),
-        ("forcecommand none", "forcecommand /bin/true", "takes the place"),
+        ("forcecommand none", "forcecommand /bin/true", "overrides each line"),
     ],
 )
 def test_setting_of_sshd_is_not_as_it_should_be(old: str, new: str, reason: str) -> None:
@@ -72,6 +77,17 @@ def test_files_that_sshd_reads(pattern: str, paths: list[str]) -> None:
     settings = sshd.parse(f"port 22\nauthorizedkeysfile {pattern}\n")
     assert sshd.keys_files(settings, user="c-d", home="/srv/c d", uid=17) == paths
     assert sshd.keys_files({}, user="c-d", home="/srv/c d", uid=17) == []
+
+
+def test_settings_that_there_should_be_are_those_of_the_documentation() -> None:
+    """Word for word; without environment= the setting for the whole server is not needed."""
+    text = sshd.render(layout.USER, layout.AUTHORIZED_KEYS)
+    assert layout.sshd_file().content.decode() == text
+    shown = "".join(f"    {line}\n" if line else "\n" for line in text.splitlines()[1:])
+    assert shown in (ROOT / "docs/ssh.md").read_text("utf-8")
+    shorter = sshd.render("other", "/keys", environment=False)
+    assert "PermitUserEnvironment" not in shorter
+    assert "\nMatch User other\n    AuthorizedKeysFile /keys\n" in shorter
 
 
 @given(st.text())

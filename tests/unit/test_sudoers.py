@@ -18,8 +18,9 @@ from certgrinderd.errors import ConfigurationError, UsageError
 from certgrinderd.issuance import certbot
 from certgrinderd.issuance.hooks import Challenge
 from certgrinderd.settings.table import LETS_ENCRYPT_STAGING, Settings
-from certgrinderd.setup import commands as setup
-from certgrinderd.setup import sudo
+from certgrinderd.setup.sudo import command as sudoers
+from certgrinderd.setup.sudo import rule
+from certgrinderd.setup.users import require_user
 from certgrinderd.system import files
 
 SETTINGS = Settings(
@@ -37,13 +38,13 @@ SETTINGS = Settings(
 def expressions(settings: Settings) -> list[str]:
     """All that `show sudoers` allows."""
     return [
-        sudo.expression(
-            sudo.parse_command(words, label="certbot-command").arguments,
+        rule.expression(
+            rule.parse_command(words, label="certbot-command").arguments,
             optional=optional,
             folder=files.PRIVATE_NAME,
             label=name,
         )
-        for name, words, optional in setup._certbot_commands(settings)
+        for name, words, optional in sudoers._certbot_commands(settings)
     ]
 
 
@@ -66,7 +67,7 @@ def commands(settings: Settings) -> list[list[str]]:
             paths = certbot.Paths.in_folder(folder)
         found.append(certbot.certonly_command(chosen, challenge, paths))
         found.append(certbot.show_account_command(chosen))
-    return [list(sudo.parse_command(words, label="x").arguments) for words in found]
+    return [list(rule.parse_command(words, label="x").arguments) for words in found]
 
 
 REQUEST = commands(SETTINGS)[0]
@@ -170,9 +171,9 @@ def test_only_client_servers_are_allowed() -> None:
 
 def test_expression_is_as_long_as_sudo_can_match() -> None:
     """1,024 characters, `^` and `$` included; one more is an error that says what to do."""
-    assert len(sudo.expression(["a" * 1022], label="x")) == 1024
+    assert len(rule.expression(["a" * 1022], label="x")) == 1024
     with pytest.raises(ConfigurationError, match=r"x would have .* 1025 characters.*cli\.ini"):
-        sudo.expression(["a" * 1023], label="x")
+        rule.expression(["a" * 1023], label="x")
     with pytest.raises(ConfigurationError, match="use shorter paths"):
         expressions(dataclasses.replace(SETTINGS, certbot_config_dir="/" + "x" * 500))
 
@@ -181,9 +182,9 @@ def test_expression_is_as_long_as_sudo_can_match() -> None:
 def test_what_sudoers_cannot_hold_is_an_error(text: str) -> None:
     """A comment, a quote, a backslash, control characters; others are taken as they are."""
     with pytest.raises(ConfigurationError, match="a rule for sudo cannot hold"):
-        sudo.expression([text], label="x")
+        rule.expression([text], label="x")
     plain = "a.[b](c){2}*+?^$|,:=!@%~;'é"
-    pattern = sudo.expression([plain], label="x")
+    pattern = rule.expression([plain], label="x")
     assert re.fullmatch(pattern, plain)
     assert not re.fullmatch(pattern, plain.replace(".", "x"))
 
@@ -199,7 +200,7 @@ def test_what_sudoers_cannot_hold_is_an_error(text: str) -> None:
 )
 def test_sudo_command_is_taken_apart(command: str, run_as: str, rest: list[str]) -> None:
     """The options that a rule can answer."""
-    parsed = sudo.parse_command(command.split(), label="x")
+    parsed = rule.parse_command(command.split(), label="x")
     assert (parsed.run_as, [parsed.program, *parsed.arguments]) == (run_as, rest)
 
 
@@ -219,7 +220,7 @@ def test_sudo_command_is_taken_apart(command: str, run_as: str, rest: list[str])
 def test_sudo_command_that_no_rule_can_pin(command: str, reason: str) -> None:
     """And what to write instead."""
     with pytest.raises(ConfigurationError, match=reason):
-        sudo.parse_command(command.split(), label="x")
+        rule.parse_command(command.split(), label="x")
 
 
 @pytest.mark.parametrize(
@@ -228,17 +229,17 @@ def test_sudo_command_that_no_rule_can_pin(command: str, reason: str) -> None:
 def test_user_is_a_name(name: str) -> None:
     """Nothing that means somebody else in sudoers."""
     with pytest.raises(UsageError, match="not the name of a user"):
-        sudo.require_user(name)
-    assert sudo.require_user("cert.grinder-d_2") == "cert.grinder-d_2"
+        require_user(name)
+    assert require_user("cert.grinder-d_2") == "cert.grinder-d_2"
 
 
 @pytest.mark.parametrize("value", ["/a b", '/a"', "/a*", "/a\\", "", "/é"])
 def test_variable_has_one_plain_value(value: str) -> None:
     """The value is a pattern to sudo: nothing that would match more than itself."""
-    command = sudo.SudoCommand("root", "/c", ())
+    command = rule.SudoCommand("root", "/c", ())
     with pytest.raises(ConfigurationError, match="for WEBROOT"):
-        sudo.render("u", [(command, "^x$")], {"WEBROOT": value})
-    text = sudo.render("u", [(command, "^x$")], {"WEBROOT": "/a-b_c.d", "ACMEZONE": "_a.b"})
+        rule.render("u", [(command, "^x$")], {"WEBROOT": value})
+    text = rule.render("u", [(command, "^x$")], {"WEBROOT": "/a-b_c.d", "ACMEZONE": "_a.b"})
     assert 'Defaults:u env_keep="WEBROOT=/a-b_c.d ACMEZONE=_a.b"\n' in text
     assert text.endswith("\nu ALL=(root) NOPASSWD: /c ^x$\n")
 
@@ -247,7 +248,7 @@ def test_program_is_a_plain_path() -> None:
     """A star or a comma in it would mean something to sudo."""
     for program in ("/a*", "/a,b", "/a b", "/a\\"):
         with pytest.raises(ConfigurationError, match="cannot hold"):
-            sudo.render("u", [(sudo.SudoCommand("root", program, ()), "^x$")], {})
+            rule.render("u", [(rule.SudoCommand("root", program, ()), "^x$")], {})
 
 
 def test_no_rule_without_sudo_or_requests() -> None:
@@ -271,16 +272,16 @@ def test_visudo_takes_what_is_rendered(tmp_path: Path) -> None:
     if visudo is None:
         pytest.skip("visudo is not installed")
     rules = [
-        (sudo.parse_command(words, label="x"), pattern)
+        (rule.parse_command(words, label="x"), pattern)
         for (_, words, _), pattern in zip(
-            setup._certbot_commands(SETTINGS), expressions(SETTINGS), strict=True
+            sudoers._certbot_commands(SETTINGS), expressions(SETTINGS), strict=True
         )
     ]
     file = tmp_path / "rule"
-    file.write_text(sudo.render("certgrinderd", rules, {"ACMEZONE": "a.example"}), "utf-8")
+    file.write_text(rule.render("certgrinderd", rules, {"ACMEZONE": "a.example"}), "utf-8")
     done = subprocess.run([visudo, "-c", "-f", file], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    file.write_text(sudo.render("certgrinderd", rules, {}), "utf-8")
+    file.write_text(rule.render("certgrinderd", rules, {}), "utf-8")
     subprocess.run([visudo, "-c", "-f", file], capture_output=True, check=True)
     file.write_text(file.read_text("utf-8").replace("NOPASSWD:", "NOPASSWD"), "utf-8")
     assert subprocess.run([visudo, "-c", "-f", file], capture_output=True, check=False).returncode

@@ -217,7 +217,7 @@ def _require_requested(domains: Sequence[str], request: Request) -> None:
     Raises:
         AcmeError: It asks for another one.
     """
-    requested = {identifier["value"].removeprefix("*.") for identifier in request.identifiers}
+    requested = {name.without_wildcard for name in request.names}
     for domain in domains:
         if domain not in requested:
             raise AcmeError(f"the CA asks to validate {domain!r}, which is not in the request")

@@ -1,4 +1,4 @@
-"""Checking a file of authorized_keys: its lines, whose it is, and what sshd makes of it."""
+"""Checking an authorized_keys file: its lines, its owner and mode, and sshd's settings."""
 
 from __future__ import annotations
 
@@ -79,16 +79,16 @@ def _account(user: str) -> pwd.struct_passwd | None:
 
 
 def _ask_sshd(user: str) -> sshd.Settings | None:
-    """Ask sshd for the settings in force, if it is here and we are root."""
+    """Ask sshd for the settings in force, if it is installed and we are root."""
     is_here = programs.find("sshd") is not None
     if not is_here or os.geteuid() != 0:
         reason = "that needs root" if is_here else "there is no sshd here"
-        logger.info("not checked: the settings of sshd and whose the file is, since %s", reason)
+        logger.info("not checked: sshd's settings, and who owns the file, since %s", reason)
         return None
     try:
         return sshd.parse("\n".join(programs.run(sshd.question(user))))
     except ConfigurationError as error:
-        logger.warning("not checked: the settings of sshd and whose the file is: %s", error)
+        logger.warning("not checked: sshd's settings, and who owns the file: %s", error)
         return None
 
 
@@ -117,7 +117,7 @@ def _existing(read: list[str] | None, user: str) -> list[str]:
     paths = [path for path in read if os.path.lexists(path)]
     if not paths:
         raise ConfigurationError(
-            f"sshd reads {' and '.join(read) or 'no file'} for {user}, and there is none: is "
+            f"sshd reads {' and '.join(read) or 'no file'} for {user}, and no such file exists: is "
             "AuthorizedKeysFile set for this user, and in force?"
         )
     return paths
@@ -126,13 +126,13 @@ def _existing(read: list[str] | None, user: str) -> list[str]:
 def _log_place(path: str, read: list[str] | None, user: str) -> None:
     if read is not None:
         logger.warning(
-            "%s: for %s sshd reads %s, and not this file: whose it is was not looked at",
+            "%s: for %s sshd reads %s, not this file: who owns it was not checked",
             *(path, user, " and ".join(read) or "no file"),
         )
 
 
 def _reasons_in_place(path: str, account: pwd.struct_passwd) -> Iterator[str]:
-    """Tell why sshd would not use a file with keys, and who else than root can change it.
+    """Say why sshd would not use a file with keys, and who besides root can change it.
 
     sshd takes no keys from a file if it, or a folder above it, could be changed by others than root
     and the user (safe_path() of OpenSSH), and reads it with the user's rights. The user must not
@@ -169,24 +169,24 @@ def _owner(uid: int) -> str:
 
 
 def reasons_in_shell(account: pwd.struct_passwd) -> Iterator[str]:
-    """Tell why sshd could not run a forced command, which it does by the user's shell."""
+    """Say why sshd could not run a forced command, for which it uses the user's shell."""
     shell = account.pw_shell or "/bin/sh"
     if shell.endswith(("/nologin", "/false")) or not os.access(shell, os.X_OK):
         yield (
-            f"the user {account.pw_name} has no real shell, by which sshd runs the forced command: "
-            f"usermod --shell /bin/sh {account.pw_name}"
+            f"the user {account.pw_name} has no real shell, which sshd needs to run the forced "
+            f"command: usermod --shell /bin/sh {account.pw_name}"
         )
 
 
 def _reasons_in_home(account: pwd.struct_passwd) -> Iterator[str]:
-    """Tell what beats environment= where sshd takes it: it reads ~/.ssh/environment as well."""
+    """Say what overrides environment= where sshd allows it: it also reads ~/.ssh/environment."""
     path = Path(account.pw_dir, ".ssh", "environment")
     gids = os.getgrouplist(account.pw_name, account.pw_gid)
     part = files.changeable_part(str(path), uid=account.pw_uid, gids=gids)
     if os.path.lexists(path):
-        yield f"{path} is there, and beats environment=: remove it"
+        yield f"{path} exists and overrides environment=: remove it"
     elif part is not None:
         yield (
-            f"{account.pw_name} can change {part}, and {path} in it would beat environment=: let "
-            "it belong to root"
+            f"{account.pw_name} can change {part}, and {path} in it would override "
+            "environment=: chown root {part}"
         )

@@ -49,10 +49,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """What a check of a file came to.
+    """The result of checking a file.
 
     Attributes:
-        findings: What is wrong; nothing if the file is as it should be.
+        findings: What is wrong; empty if nothing is.
         clients: How many lines let somebody in.
         needs_environment: The number of the first line that needs PermitUserEnvironment, if any.
     """
@@ -63,7 +63,7 @@ class Report:
 
 
 def check(text: str) -> Report:
-    """Check a whole file; one without any client is as it should be.
+    """Check a whole file; a file without clients is fine.
 
     Args:
         text: The file, in UTF-8; bytes that are not come as surrogates.
@@ -83,7 +83,7 @@ def check(text: str) -> Report:
         findings += (Finding(number, client, reason) for reason in _reasons(line))
         first = seen.setdefault(line.key.data, (number, client))
         if first[0] != number:
-            reason = f"the key is that of line {first[0]} ({first[1]}): it stands for one client"
+            reason = f"the key is also on line {first[0]} ({first[1]}): each client needs its own"
             findings.append(Finding(number, client, reason))
         if needs_environment is None and _from_environment(line):
             needs_environment = number
@@ -126,7 +126,7 @@ def _reasons_in_rights(line: Line) -> Iterator[str]:
     for value in line.values("environment"):
         name = value.partition("=")[0]
         if name != DOMAINSETS_VARIABLE:
-            yield f"environment= sets {name}: only {DOMAINSETS_VARIABLE} is of use"
+            yield f"environment= sets {name}: only {DOMAINSETS_VARIABLE} may be set"
 
 
 def _length(value: str) -> int:
@@ -148,7 +148,7 @@ def _reasons_in_from(value: str) -> Iterator[str]:
 
 
 def _shell_words(command: str) -> tuple[list[str], str]:
-    """Split a command as sh does; the second value tells what else than words sh would find."""
+    """Split a command as sh does; the second value is what sh would do besides, or empty."""
     words: list[str] = []
     inside = False
     position = 0
@@ -158,7 +158,7 @@ def _shell_words(command: str) -> tuple[list[str], str]:
             character = command[position]
             if character in "'\"":
                 return words, "a quote is not closed"
-            return words, f"the shell would obey {character!r} and not pass it on: quote it"
+            return words, f"the shell would interpret {character!r}: quote it"
         position = found.end()
         if found.lastgroup == "blank":
             inside = False
@@ -188,7 +188,7 @@ def _without_assignments(words: list[str]) -> list[str]:
 def _reasons_in_command(command: str, words: list[str]) -> Iterator[str]:
     program = (*_without_assignments(words), "")[0]
     if program.rpartition("/")[2] in _SHELLS:
-        yield f"command= begins with {program}, which runs what it is told"
+        yield f"command= begins with {program}, which could run anything"
     elif not program.startswith("/"):
         yield f"command= must begin with the absolute path of a program, not with {program!r}"
     else:
@@ -203,11 +203,11 @@ def _reasons_in_original_command(command: str, words: list[str]) -> Iterator[str
         yield "$SSH_ORIGINAL_COMMAND must be the last word of command=, once and without quotes"
     elif mentions and not any(map(_PROGRAM.search, words)):
         # env, sudo or an interpreter would run what the client says.
-        yield "$SSH_ORIGINAL_COMMAND is for certgrinderd alone: others obey it"
+        yield "only certgrinderd may get $SSH_ORIGINAL_COMMAND: others would run it"
 
 
 def _reasons_in_options(words: list[str]) -> Iterator[str]:
-    """Read what follows certgrinderd as it will itself; other programs have words of their own."""
+    """Parse the words after certgrinderd as it does itself; those of other programs are unknown."""
     place = next((place for place, word in enumerate(words) if _PROGRAM.search(word)), None)
     if place is None:
         return
@@ -239,7 +239,7 @@ def _reasons_in_domainsets(environment: list[str], command: list[str]) -> Iterat
     if environment and command:
         yield "the domainsets are in environment= and in command=: put them in one place only"
     elif len(environment) + len(command) > 1:
-        yield "the domainsets are there twice"
+        yield "the domainsets are given twice"
     elif not environment and not command:
         yield "the domainsets are missing: the client gets no certificate"
     for value in (*environment, *command):

@@ -1,4 +1,4 @@
-"""What sshd has in force for one user: which keys it reads, and what beats their lines."""
+"""sshd's settings for the clients' user: those that there should be, and those in force."""
 
 from __future__ import annotations
 
@@ -16,11 +16,42 @@ _NEVER_ACCEPTED = (
     *("HTTPS_PROXY", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"),
 )
 
+_HEAD = """\
+# Printed by certgrinderd.pyz show sshd-config; docs/ssh.md gives the reasons.
+"""
+_FOR_ALL = f"""\
+# For lines with environment=. Never "yes", which would let a line set LD_PRELOAD.
+PermitUserEnvironment {DOMAINSETS_VARIABLE}
+"""
+_FOR_USER = """
+Match User {user}
+    AuthorizedKeysFile {keys_file}
+    AuthenticationMethods publickey
+    PasswordAuthentication no
+    KbdInteractiveAuthentication no
+    DisableForwarding yes
+    PermitTTY no
+    PermitUserRC no
+    ExposeAuthInfo yes
+"""
+
 Settings = Mapping[str, list[str]]
 
 
+def render(user: str, keys_file: str, *, environment: bool = True) -> str:
+    """Write the settings that there should be, as a file for sshd_config.d.
+
+    Args:
+        user: Whom clients log in as.
+        keys_file: The file with their lines.
+        environment: Whether lines may have environment=; that setting is for the whole server.
+    """
+    for_user = _FOR_USER.format(user=user, keys_file=keys_file)
+    return f"{_HEAD}{_FOR_ALL if environment else ''}{for_user}"
+
+
 def question(user: str) -> tuple[str, ...]:
-    """Return the command by which sshd tells its settings for a user."""
+    """Return the command that prints sshd's settings for a user."""
     return ("sshd", "-T", "-C", f"user={user},host=localhost,addr=127.0.0.1")
 
 
@@ -46,28 +77,28 @@ def keys_files(settings: Settings, *, user: str, home: str, uid: int) -> list[st
 
 
 def takes_environment(settings: Settings) -> bool:
-    """Whether the domainsets can come by environment=, or by ~/.ssh/environment, which beats it."""
+    """Whether sshd accepts environment=, and ~/.ssh/environment, which overrides it."""
     permitted = settings.get("permituserenvironment", ["no"])[0]
     return permitted.lower() == "yes" or _matches(DOMAINSETS_VARIABLE, permitted.split(","))
 
 
 def reasons(settings: Settings, needs_environment: int | None) -> Iterator[str]:
-    """Tell what is wrong with the settings, one by one.
+    """Say what is wrong with the settings, one by one.
 
     Args:
         settings: Those for the user that clients log in as.
-        needs_environment: See key_lines.Report.
+        needs_environment: See findings.Report.
     """
     permitted = settings.get("permituserenvironment", ["no"])[0]
     if permitted.lower() == "yes":
         yield (
             "PermitUserEnvironment is yes, so that lines and ~/.ssh/environment may set any "
-            f"variable: make it {DOMAINSETS_VARIABLE}"
+            f"variable: set it to {DOMAINSETS_VARIABLE}"
         )
     elif needs_environment is not None and not takes_environment(settings):
         yield (
-            f"line {needs_environment} uses environment=, which sshd drops since "
-            f"PermitUserEnvironment is {permitted}: make it {DOMAINSETS_VARIABLE}"
+            f"line {needs_environment} uses environment=, which sshd ignores since "
+            f"PermitUserEnvironment is {permitted}: set it to {DOMAINSETS_VARIABLE}"
         )
     for value in settings.get("setenv", []):
         if value.startswith(f"{DOMAINSETS_VARIABLE}="):
@@ -78,7 +109,7 @@ def reasons(settings: Settings, needs_environment: int | None) -> Iterator[str]:
         yield f"AcceptEnv lets clients set {', '.join(too_many)}"
     command = settings.get("forcecommand", ["none"])[0]
     if command.lower() != "none":
-        yield "ForceCommand takes the place of each line's command="
+        yield "ForceCommand overrides each line's command="
 
 
 def _matches(name: str, patterns: list[str]) -> bool:

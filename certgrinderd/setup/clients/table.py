@@ -58,7 +58,7 @@ class _Reader:
         unknown = sorted(str(key) for key in entry if key not in _FIELDS)
         if unknown:
             known = ", ".join(_FIELDS)
-            problems.append(f"there is no field {', '.join(unknown)}: a client has {known}")
+            problems.append(f"unknown field {', '.join(unknown)}: a client has {known}")
         state = entry.get("state", "present")
         if state not in _STATES:
             problems.append(f"state: expected present or absent, not {state!r:.60}")
@@ -80,7 +80,7 @@ class _Reader:
         for key in keys:
             owner = self._owners.setdefault(key.data, shown)
             if owner != shown:
-                yield f"keys: {key.fingerprint} is the key of client {owner!r:.120} too"
+                yield f"keys: {key.fingerprint} is also the key of client {owner!r:.120}"
 
 
 def parse_clients(text: str) -> tuple[tuple[Client, ...], tuple[str, ...]]:
@@ -101,7 +101,7 @@ def parse_clients(text: str) -> tuple[tuple[Client, ...], tuple[str, ...]]:
     except (ValueError, RecursionError) as error:
         raise MalformedInput(f"expected a list of clients in JSON: {error}") from error
     if not isinstance(table, list):
-        raise MalformedInput("expected a list of clients in JSON, and it is no list")
+        raise MalformedInput("expected a list of clients in JSON, not another value")
     reader = _Reader()
     read = [reader.client(number, entry) for number, entry in enumerate(table, start=1)]
     return tuple(client for client in read if client), tuple(reader.findings)
@@ -134,7 +134,7 @@ def _texts(value: object, *, label: str, what: str) -> list[str]:
 def _keys(value: object) -> tuple[PublicKey, ...]:
     texts = _texts(value, label="keys", what="public keys")
     if not texts:
-        raise ValueError("keys: there is none; a client that is to have none is absent")
+        raise ValueError("keys: the list is empty; to shut a client out, set its state to absent")
     keys = {}
     for text in texts:
         if "\n" in text.strip():

@@ -1,4 +1,4 @@
-"""The commands install and uninstall: look, plan, and do it if that is wanted."""
+"""The commands install and uninstall: inspect the host, make a plan, and run it with --yes."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ def install(
     """Set this machine up as a server.
 
     Args:
-        yes: Whether to do it, and not only say what would be done.
-        with_sshd: Whether sshd's settings are written, and not only shown.
+        yes: Whether to make the changes; otherwise they are only listed.
+        with_sshd: Whether sshd's settings are written; otherwise they are only shown.
         with_sudo: The same for the rule for sudo.
         rule: Makes that rule for the installed program and its configuration; ConfigurationError
             or UsageError when none is needed or none can be made.
 
     Yields:
-        Lines, those about a step when it is done.
+        Lines of output; the line about a step comes when the step is done.
 
     Raises:
-        UsageError: This is not certgrinderd.pyz, or not root, who alone can do it.
-        ConfigurationError, Temporary: Something can't be done. What was done was told, and a second
-            run goes on.
+        UsageError: This is not certgrinderd.pyz, or the user is not root.
+        ConfigurationError, Temporary: A step failed. The steps before it were listed, and a second
+            run continues from there.
     """
     unpacked, files = _require_fit("install", yes=yes)
     planned, there = _plan(layout.folders(), files, unpacked)
     yield from _run(planned, unpacked, yes=yes)
     yield from report.differences(planned, files)
-    # What other programs obey comes when all that it names is there.
+    # The files of sshd and sudo come last, when everything that they name exists.
     wanted = {layout.SSHD: layout.sshd_file()}
     no_rule = None
     if Path(layout.CONFIGURATION).exists():
@@ -52,8 +52,9 @@ def install(
     obeyed = [file for path, file in wanted.items() if asked[path]]
     second, there = _plan((), list(wanted.values()), unpacked, only=obeyed)
     if not yes:
-        writing = (step for step in second.steps if isinstance(step, model.WriteFile))
-        second = model.Plan(tuple(writing), second.left)
+        shown = (model.WriteFile, model.Remove)
+        steps_shown = tuple(step for step in second.steps if isinstance(step, shown))
+        second = model.Plan(steps_shown, second.left)
     yield from _run(second, unpacked, yes=yes)
     yield from report.differences(second, obeyed)
     for path, file in wanted.items():
@@ -68,18 +69,18 @@ def install(
 
 
 def _findings(*, with_sshd: bool) -> Iterator[str]:
-    """What is there, and does not work as it should."""
+    """Problems with what is installed already."""
     found = host.user_findings()
     if with_sshd and Path(layout.SSHD).exists():
         found += guards.sshd_findings(layout.sshd_file())
-    yield from (f"look: {finding}" for finding in found)
+    yield from (f"warning: {finding}" for finding in found)
 
 
 def uninstall(*, yes: bool) -> Iterator[str]:
-    """Take back what install has made, and nothing else.
+    """Remove what install created, and nothing else.
 
     Yields:
-        Lines, those about a step when it is done.
+        Lines of output; the line about a step comes when the step is done.
 
     Raises:
         UsageError, ConfigurationError, Temporary: As install.
@@ -89,7 +90,7 @@ def uninstall(*, yes: bool) -> Iterator[str]:
     paths = {*receipt.files, *receipt.folders, layout.RECEIPT}
     there = host.look(paths, build=unpacked.name)
     planned = plan.uninstall([*files, layout.sshd_file()], there, receipt)
-    # This program may be gone in the end: what comes then is made before.
+    # The steps may remove this program, so the last lines are made first.
     last = [
         *report.left(planned, receipt),
         *report.end(planned.steps, "uninstall", yes=yes),
@@ -123,6 +124,7 @@ def _plan(
     only: Iterable[File] | None = None,
 ) -> tuple[model.Plan, model.Host]:
     paths = [*(folder.path for folder in folders), *(file.path for file in files)]
+    paths += (file.former for file in files if file.former is not None)
     there = host.look(paths, build=unpacked.name)
     wanted = files if only is None else list(only)
     return plan.install(folders, wanted, there, host.read_receipt()), there

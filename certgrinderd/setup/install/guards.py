@@ -1,4 +1,4 @@
-"""Files that sshd and sudo obey: checked before they are in force, or the old one is put back."""
+"""Files of sshd and sudo: checked before and after they are written, and put back on failure."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from certgrinderd.setup.install.layout import File
 from certgrinderd.setup.install.steps import write_file
 from certgrinderd.system import files, programs
 
-# sshd's own folder, which a service makes at its start. Without it nothing can be checked.
+# sshd's own folder, created when its service starts. sshd -t fails without it.
 _RUN_SSHD = Path("/run/sshd")
 _FIRST_WITH_EXPRESSIONS = (1, 9, 10)
 
 
 @contextlib.contextmanager
 def checked_by_sshd(file: File) -> Iterator[None]:
-    """See that sshd takes the file, by itself and with all others, and that it has its effect.
+    """Require that sshd accepts the file, alone and with all others, and that its settings win.
 
     Raises:
-        ConfigurationError: It doesn't; the file is not there then, or the old one is.
+        ConfigurationError: Otherwise. The old file is put back, or the new one removed.
     """
     if not Path(file.path).parent.is_dir():
         raise ConfigurationError(
-            "this sshd reads no sshd_config.d: put the text into sshd_config by hand, the first "
-            "setting at its top and the rest at its end"
+            "this sshd has no sshd_config.d: put the text into sshd_config by hand, the first "
+            "setting at the top and the rest at the end"
         )
     with _runnable_sshd(), _checked(file, "sshd", ("sshd", "-t"), _reasons_of_sshd):
         yield
 
 
 def sshd_findings(file: File) -> list[str]:
-    """Tell why the settings of a file are not in force; nothing if they are, or nobody can tell."""
+    """Say why the settings of a file are not in force; nothing if they are, or if not root."""
     if os.geteuid() != 0 or not _RUN_SSHD.is_dir():
         return []
     try:
@@ -56,7 +56,7 @@ def has_effect(file: File) -> bool:
 
 
 def reasons_in_effect(text: str, effective: Sequence[str]) -> list[str]:
-    """Compare the settings of a file with what is in force; of several values the first one is.
+    """Compare the settings of a file with those in force, where the first of several values wins.
 
     Args:
         text: The file.
@@ -75,10 +75,10 @@ def reasons_in_effect(text: str, effective: Sequence[str]) -> list[str]:
 
 @contextlib.contextmanager
 def checked_by_sudo(file: File) -> Iterator[None]:
-    """See that sudo takes the file, by itself and with all others, and reads it.
+    """Require that sudo accepts the file, alone and with all others, and reads it.
 
     Raises:
-        ConfigurationError: It doesn't; the file is not there then, or the old one is.
+        ConfigurationError: Otherwise. The old file is put back, or the new one removed.
     """
     require_expressions(programs.run(("sudo", "-V")))
     if not Path(file.path).parent.is_dir():
@@ -91,7 +91,7 @@ def checked_by_sudo(file: File) -> Iterator[None]:
 def _checked(
     file: File, name: str, check: Sequence[str], reasons: Callable[[File], list[str]]
 ) -> Iterator[None]:
-    """Check a file by itself, have it written, check it with all others, and ask for its effect."""
+    """Check a file alone, have it written, check it with all others, and check its effect."""
     with files.private_directory(None) as folder:
         alone = folder / "alone"
         files.write_private(alone, file.content)
@@ -99,9 +99,7 @@ def _checked(
     try:
         programs.run(check)
     except ConfigurationError as error:
-        raise ConfigurationError(
-            f"{name}'s configuration is not sound as it is: {error}"
-        ) from error
+        raise ConfigurationError(f"{name}'s configuration already has an error: {error}") from error
     with put_back_unless_well(file.path):
         yield
         programs.run(check)
@@ -110,7 +108,7 @@ def _checked(
 
 
 def require_expressions(lines: Sequence[str]) -> None:
-    """Require a sudo that knows regular expressions; an older one takes them for plain words.
+    """Require a sudo that supports regular expressions; older ones read them as plain words.
 
     Raises:
         ConfigurationError: It is older, or says nothing that we understand.
@@ -123,7 +121,7 @@ def require_expressions(lines: Sequence[str]) -> None:
 
 
 def _reasons_of_sudo(file: File) -> list[str]:
-    """It names the program of each rule among what the user may run."""
+    """Say so if sudo doesn't list the programs of the rules for the user."""
     listed = " ".join(programs.run(("sudo", "-n", "-l", "-U", layout.USER)))
     rules = re.findall(r"NOPASSWD: (\S+)", file.content.decode())
     if rules and all(f"NOPASSWD: {program} " in listed for program in rules):
@@ -133,7 +131,7 @@ def _reasons_of_sudo(file: File) -> list[str]:
 
 @contextlib.contextmanager
 def put_back_unless_well(path: str) -> Iterator[None]:
-    """Put a file's old content back, or remove it, if something goes wrong meanwhile."""
+    """If the block raises, put the old content of a file back, or remove the file."""
     place = Path(path)
     old = place.read_bytes() if place.exists() else None
     mode = place.stat().st_mode & 0o777 if old is not None else 0

@@ -1,4 +1,4 @@
-"""Looking at a host: what is at the paths of an installation, and what was made there before."""
+"""Inspecting a host: what is at the paths of an installation, and the record of earlier runs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def look(paths: Iterable[str], *, build: str) -> Host:
 
 
 def read_receipt() -> receipt.Receipt:
-    """Return what was made before.
+    """Return the record of earlier runs.
 
     Raises:
         ConfigurationError: It can't be read, or another user could have written it.
@@ -54,7 +54,7 @@ def read_receipt() -> receipt.Receipt:
 
 
 def read_text(path: str) -> str | None:
-    """Return the text of a file that an admin may have written; None if there is none to read."""
+    """Return the text of a file; None if it doesn't exist or can't be read."""
     try:
         return files.read_file(path, limit=_LARGEST_RECEIPT, label=path).decode("utf-8", "replace")
     except ConfigurationError:
@@ -62,7 +62,7 @@ def read_text(path: str) -> str | None:
 
 
 def user_findings() -> list[str]:
-    """Tell what would keep clients from logging in as the user, or give it away; a line each."""
+    """List what would keep clients from logging in as the user, or let others set its policy."""
     account = _account()
     if account is None:
         return []
@@ -73,11 +73,11 @@ def user_findings() -> list[str]:
     if account.pw_dir != layout.HOME:
         found.append(
             f"the home of the user {layout.USER} is {account.pw_dir}, and not {layout.HOME}: "
-            "it should belong to root, since who can write .ssh in it can let anybody in"
+            "it should belong to root, since whoever can write to its .ssh can let anybody in"
         )
     if os.path.lexists(f"{account.pw_dir}/.ssh/environment"):
         found.append(
-            f"{account.pw_dir}/.ssh/environment beats the domainsets in environment=: remove it"
+            f"{account.pw_dir}/.ssh/environment overrides the domainsets in environment=: remove it"
         )
     return found
 

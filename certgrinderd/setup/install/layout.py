@@ -1,4 +1,4 @@
-"""What an installation consists of: the folders and files, whose they are, and what is in them."""
+"""The folders and files of an installation: paths, owners, modes and contents."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from certgrinderd.settings.table import OPTIONS
+from certgrinderd.setup.clients import sshd
 
 USER = "certgrinderd"
 PROGRAM = "/usr/local/bin/certgrinderd.pyz"
@@ -19,8 +20,10 @@ CONFIGURATION = f"{ETC}/certgrinderd.conf"
 AUTHORIZED_KEYS = f"{ETC}/authorized_keys"
 HOME = "/var/lib/certgrinderd"
 CACHE = "/var/cache/certgrinderd"
-# 10-: of several values the first one that sshd reads is in force.
-SSHD = "/etc/ssh/sshd_config.d/10-certgrinderd.conf"
+# 00-: of several values the first one that sshd reads is in force.
+SSHD = "/etc/ssh/sshd_config.d/00-certgrinderd.conf"
+# Where older versions of install wrote it.
+FORMER_SSHD = "/etc/ssh/sshd_config.d/10-certgrinderd.conf"
 SUDOERS = "/etc/sudoers.d/certgrinderd"
 
 # A real shell: sshd runs the forced command by it. A password that fits nothing: of those that
@@ -53,13 +56,13 @@ _KEYS_TEXT = f"""\
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder that is to be there.
+    """A folder that an installation needs.
 
     Attributes:
         path: Where.
         owner: The user that it belongs to, with that user's group.
         mode: Its permissions.
-        is_cache: Whether all in it can be made anew.
+        is_cache: Whether its contents can be recreated.
     """
 
     path: str
@@ -73,31 +76,33 @@ class Folder:
 
 @dataclass(frozen=True)
 class File:
-    """A file of root's that is to be there.
+    """A file of root's that an installation needs.
 
     Attributes:
         path: Where.
         content: What is in it.
         mode: Its permissions.
-        is_admins: Whether it is there to be changed; then it is written once, and never touched.
+        is_admins: Whether admins edit it; then it is written once and never replaced.
+        former: The path that an older version wrote it to.
     """
 
     path: str
     content: bytes = field(repr=False)
     mode: int = 0o644
     is_admins: bool = False
+    former: str | None = None
 
     def __str__(self) -> str:
         return f"{self.path} ({self.mode:04o})"
 
 
 def is_own(path: str) -> bool:
-    """Tell a folder that nobody else uses from one of the system's, such as that of the manual."""
+    """Whether only certgrinderd uses a path; other folders, such as man8, are shared."""
     return path.startswith((CACHE, ETC, HOME, HOOKS, SHARE))
 
 
 def folders() -> tuple[Folder, ...]:
-    """Return all folders, each after the one that it is in.
+    """Return all folders, each after its parent.
 
     /usr/local/bin and /usr/local/share are there (FHS 4.9.2).
     """
@@ -107,7 +112,7 @@ def folders() -> tuple[Folder, ...]:
         "/usr/local/share/bash-completion",
         "/usr/local/share/bash-completion/completions",
         *("/usr/local/share/zsh", "/usr/local/share/zsh/site-functions"),
-        # The home as well: who can write .ssh in it can let anybody in.
+        # The home as well: whoever can write to its .ssh can let anybody in.
         *(ETC, HOME),
     )
     return (
@@ -118,11 +123,11 @@ def folders() -> tuple[Folder, ...]:
 
 
 def files(inside: Mapping[str, bytes], program: bytes) -> tuple[File, ...]:
-    """Return all files but those that other programs obey: see sshd_file.
+    """Return all files except those of sshd and sudo.
 
     Args:
         inside: Content by name, of the files that the program brings along.
-        program: The program itself; it comes last, when all that belongs to it is there.
+        program: The program itself; it is written last.
     """
     dist = inside["certgrinderd.conf.dist"]
     hooks = [name for name in inside if name.endswith(".sh")]
@@ -143,7 +148,7 @@ def files(inside: Mapping[str, bytes], program: bytes) -> tuple[File, ...]:
 
 def sshd_file() -> File:
     """Return the settings of sshd for the user that clients log in as."""
-    return File(SSHD, _SSHD_TEXT.encode())
+    return File(SSHD, sshd.render(USER, AUTHORIZED_KEYS).encode(), former=FORMER_SSHD)
 
 
 def sudoers_file(rule: str) -> File:
@@ -165,6 +170,6 @@ def first_configuration(conf_dist: str) -> str:
 
 
 def unmentioned(configuration: str) -> list[str]:
-    """Return the options that a configuration file has nothing about, not even a comment."""
+    """Return the options that a configuration file doesn't mention, not even in a comment."""
     mentioned = set(re.findall(r"^\s*#?\s*([a-z][a-z-]*)\s*:", configuration, re.MULTILINE))
     return sorted(o.name for o in OPTIONS.values() if o.in_file and o.name not in mentioned)

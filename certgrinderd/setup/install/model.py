@@ -1,4 +1,4 @@
-"""What is found on a host, what can be done about it, and a plan of that."""
+"""Plain values: what was found on a host, the steps of an installation, and a plan."""
 
 from __future__ import annotations
 
@@ -51,25 +51,25 @@ class Host:
 
 @dataclass(frozen=True)
 class MakeUser:
-    """Make the user that clients log in as."""
+    """Create the user that clients log in as."""
 
     def __str__(self) -> str:
-        return f"make the user {layout.USER}, who has no password"
+        return f"create the user {layout.USER}, without a password"
 
 
 @dataclass(frozen=True)
 class MakeFolder:
-    """Make a folder."""
+    """Create a folder."""
 
     folder: Folder
 
     def __str__(self) -> str:
-        return f"make {self.folder}"
+        return f"create {self.folder}"
 
 
 @dataclass(frozen=True)
 class WriteFile:
-    """Write a file, or put it in the place of an older one."""
+    """Write a file, or replace an older one."""
 
     file: File
     replaces: bool
@@ -88,12 +88,12 @@ class PrepareCache:
 
 @dataclass(frozen=True)
 class WriteReceipt:
-    """Write down what is ours, before it is made."""
+    """Record what install creates, before it is created."""
 
     receipt: Receipt = field(repr=False)
 
     def __str__(self) -> str:
-        return f"note in {layout.RECEIPT} what is made"
+        return f"record in {layout.RECEIPT} what is created"
 
 
 @dataclass(frozen=True)
@@ -108,13 +108,13 @@ class Remove:
 
 @dataclass(frozen=True)
 class RemoveFolder:
-    """Remove a folder, which is empty by then unless it is a cache."""
+    """Remove a folder: an empty one, or a cache with its contents."""
 
     path: str
     with_contents: bool
 
     def __str__(self) -> str:
-        return f"remove the folder {self.path}{' and all in it' if self.with_contents else ''}"
+        return f"remove the folder {self.path}{' and its contents' if self.with_contents else ''}"
 
 
 @dataclass(frozen=True)
@@ -141,11 +141,11 @@ Step = (
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps in their order, and what is left as it is.
+    """Steps in their order, and what is kept as it is.
 
     Attributes:
         steps: What to do.
-        left: Why, by path; in an install only what should be otherwise.
+        left: What is kept, by path, and why; for an install only what differs from the plan.
     """
 
     steps: tuple[Step, ...]

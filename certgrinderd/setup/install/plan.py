@@ -1,10 +1,11 @@
-"""What there is to do, by what there should be, what there is, and what was made before.
+"""The plan of an install or uninstall, from what there should be, what there is, and the receipt.
 
-Whatever was there before, or was changed since, is its owner's: it is named and left.
+Files and folders that existed before, or were edited since, are kept and listed.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -29,7 +30,7 @@ from certgrinderd.setup.install.receipt import Receipt
 
 
 def install(folders: Sequence[Folder], files: Sequence[File], host: Host, receipt: Receipt) -> Plan:
-    """Plan how to get to what there should be.
+    """Plan an install.
 
     Args:
         folders: Each after the one that it is in.
@@ -39,12 +40,15 @@ def install(folders: Sequence[Folder], files: Sequence[File], host: Host, receip
     """
     left: dict[str, str] = {}
     making = [folder for folder in folders if _is_missing(folder, host, left)]
-    writing = [step for file in files for step in _writing(file, host, receipt, left)]
+    writing: list[Step] = []
+    for file in files:
+        writing += _writing(file, host, receipt, left)
+        writing += _removing_former(file, host, receipt, left)
     ours = {
         file.path: _digests(file, host, receipt)
         for file in files
         if file.path not in left
-        # One that was changed keeps its old entry, or has none: it is no longer ours.
+        # An edited file keeps its old entry, or has none: uninstall won't remove it.
         if not (file.is_admins and file.path in host.found)
     }
     after = Receipt(
@@ -52,7 +56,7 @@ def install(folders: Sequence[Folder], files: Sequence[File], host: Host, receip
         {
             **receipt.folders,
             **{folder.path: folder.is_cache for folder in making},
-            # The one is made when the program starts, the other before anything can be noted.
+            # The cache is created when the program starts, SHARE before the receipt in it.
             layout.CACHE: True,
             layout.SHARE: False,
         },
@@ -70,7 +74,7 @@ def install(folders: Sequence[Folder], files: Sequence[File], host: Host, receip
 
 
 def _digests(file: File, host: Host, receipt: Receipt) -> tuple[str, ...]:
-    """What a file of ours may hold: until the new content is in its place, also the old one."""
+    """The hashes to record for a file: while it is being replaced, the old content's as well."""
     wanted, noted = sha256(file), receipt.files.get(file.path, ())
     found = host.found.get(file.path)
     if found is not None and found.sha256 == wanted and wanted in noted:
@@ -88,14 +92,14 @@ def _is_missing(folder: Folder, host: Host, left: dict[str, str]) -> bool:
         left[folder.path] = f"it is a {found.kind}, and should be a folder"
     elif not _is_well(folder, found):
         left[folder.path] = (
-            f"it has {found}: chown {folder.owner}: {folder.path} && "
+            f"its owner and mode are {found}: chown {folder.owner}: {folder.path} && "
             f"chmod {folder.mode:o} {folder.path}"
         )
     return False
 
 
 def _is_well(folder: Folder, found: Found) -> bool:
-    """Whether nobody else can write there, and whoever must can enter."""
+    """Whether only the owner can write to it, and those who need it can enter."""
     if not layout.is_own(folder.path):
         return True  # on some systems /usr/local belongs to a group
     can_enter = folder.owner != "root" or found.mode & 0o011
@@ -118,7 +122,20 @@ def _writing(file: File, host: Host, receipt: Receipt, left: dict[str, str]) -> 
     elif found.sha256 in receipt.files.get(file.path, ()) or _both_programs(file, found):
         yield WriteFile(file, replaces=True)
     else:
-        left[file.path] = "it was changed, or is another one"
+        left[file.path] = "it was edited, or install didn't write it"
+
+
+def _removing_former(
+    file: File, host: Host, receipt: Receipt, left: dict[str, str]
+) -> Iterator[Remove]:
+    """After the file is written, remove the one at its former path, unless that was edited."""
+    found = host.found.get(file.former or "")
+    if file.former is None or found is None or file.path in left:
+        return
+    if found.kind == "file" and found.sha256 in receipt.files.get(file.former, ()):
+        yield Remove(file.former)
+    else:
+        left[file.former] = f"it was edited, and {file.path} takes its place: remove it"
 
 
 def _both_programs(file: File, found: Found) -> bool:
@@ -126,7 +143,7 @@ def _both_programs(file: File, found: Found) -> bool:
 
 
 def uninstall(files: Collection[File], host: Host, receipt: Receipt) -> Plan:
-    """Plan how to take an installation back.
+    """Plan an uninstall.
 
     Args:
         files: What this version would write.
@@ -137,7 +154,7 @@ def uninstall(files: Collection[File], host: Host, receipt: Receipt) -> Plan:
     own = {file.path: sha256(file) for file in files if not file.is_admins}
     gone = {layout.RECEIPT}
     steps: list[Step] = []
-    # What lets somebody in goes first.
+    # First what lets clients in.
     for path in sorted(receipt.files, key=lambda path: (not path.startswith("/etc/"), path)):
         found = host.found.get(path)
         if found is None:
@@ -147,15 +164,15 @@ def uninstall(files: Collection[File], host: Host, receipt: Receipt) -> Plan:
             steps.append(Remove(path))
             gone.add(path)
         else:
-            left[path] = "it was changed"
+            left[path] = "it was edited"
     removed = list(_removable_folders(host, receipt, gone, left))
-    # These come last: the receipt is in the one, and this program runs from the other.
+    # These come last: SHARE holds the receipt, and this program runs from the cache.
     share = [folder for folder in removed if folder.path == layout.SHARE]
     cache = [folder for folder in removed if folder.path == layout.CACHE]
     steps += (folder for folder in removed if folder not in (*share, *cache))
     if left:
         if receipt.user:
-            left[f"the user {receipt.user}"] = "files may belong to it"
+            left[f"the user {receipt.user}"] = "it may own files"
         return Plan((*steps, *_rest(receipt, left), *cache), left)
     if receipt.user and host.has_user:
         steps.append(RemoveUser(receipt.user))
@@ -167,7 +184,7 @@ def uninstall(files: Collection[File], host: Host, receipt: Receipt) -> Plan:
 def _removable_folders(
     host: Host, receipt: Receipt, gone: set[str], left: dict[str, str]
 ) -> Iterator[RemoveFolder]:
-    """The folders that will be empty, or are a cache, each before the one that it is in."""
+    """The folders that are caches or will be empty, each before its parent."""
     for path in sorted(receipt.folders, reverse=True):
         found = host.found.get(path)
         if found is None:
@@ -181,11 +198,11 @@ def _removable_folders(
             yield RemoveFolder(path, with_contents=is_cache)
         elif layout.is_own(path) or any(other.startswith(f"{path}/") for other in left):
             left[path] = "it is not empty"
-        # Else others use it, and it is theirs from now on.
+        # Otherwise other programs use it: it stays, without a word.
 
 
 def _rest(receipt: Receipt, left: Mapping[str, str]) -> Iterator[WriteReceipt]:
-    """What is to be remembered: an uninstall later on can go on from there."""
+    """The receipt of what is kept, for a later uninstall."""
     after = replace(
         receipt,
         files={path: digests for path, digests in receipt.files.items() if path in left},
@@ -201,6 +218,4 @@ def _rest(receipt: Receipt, left: Mapping[str, str]) -> Iterator[WriteReceipt]:
 
 def sha256(file: File) -> str:
     """Return the SHA-256 of what should be in a file."""
-    import hashlib
-
     return hashlib.sha256(file.content).hexdigest()

@@ -1,4 +1,4 @@
-"""The list of what `install` has made, which `uninstall` goes by: read and written."""
+"""The record of what `install` created, by which `uninstall` removes it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 
 from certgrinderd.errors import ConfigurationError
 
-_HEAD = "# What certgrinderd.pyz install has made here; uninstall goes by it.\n"
+_HEAD = "# What certgrinderd.pyz install created here; uninstall removes it.\n"
 _PATH = re.compile(r"(/[A-Za-z0-9_+@%=,.-]+)+")
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What was made.
+    """What was created.
 
     Attributes:
         files: The SHA-256 of each file as it was written, by path: two while it is replaced.
-        folders: The folders, and for each whether it is a cache; none that was there before.
-        user: The user, unless it was there before.
+        folders: The folders that didn't exist before, and for each whether it is a cache.
+        user: The user, unless it existed before.
     """
 
     files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -66,7 +66,7 @@ def parse(text: str, *, path: str) -> Receipt:
             files[place] = (*files.get(place, ()), digest)
         else:
             raise ConfigurationError(
-                f"{path}, line {number}: not as install writes it: {line[:80]!r}"
+                f"{path}, line {number}: not a line that install writes: {line[:80]!r}"
             )
     return Receipt(files, folders, user)
 

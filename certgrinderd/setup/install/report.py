@@ -1,4 +1,4 @@
-"""What install and uninstall say besides their steps: differences, findings, what comes next."""
+"""What install and uninstall print besides their steps: differences, warnings, next steps."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 
 from certgrinderd.errors import ConfigurationError
+from certgrinderd.settings import sources
 from certgrinderd.setup.install import layout, model, plan
 from certgrinderd.setup.install.layout import File
 from certgrinderd.setup.install.receipt import Receipt
@@ -18,10 +19,10 @@ _OPTION = {layout.SSHD: "--sshd", layout.SUDOERS: "--sudo"}
 
 
 def differences(planned: model.Plan, files: Sequence[File]) -> Iterator[str]:
-    """Tell what is not as it should be, and was not touched."""
+    """List what differs and is kept, with the differences."""
     contents = {file.path: file.content for file in files}
     for path, reason in planned.left.items():
-        yield f"left: {path}: {reason}"
+        yield f"kept: {path}: {reason}"
         if path in contents:
             yield from _difference(path, contents[path])
 
@@ -42,21 +43,19 @@ def _difference(path: str, wanted: bytes) -> Iterator[str]:
 
 
 def configuration(text: str | None) -> Iterator[str]:
-    """Tell what a configuration file lacks."""
+    """List what is missing in the configuration file."""
     if text is None:
         return
-    from certgrinderd.settings import sources
-
     try:
         given = sources.from_yaml(text, path=layout.CONFIGURATION)
     except ConfigurationError as error:
-        yield f"look: {error}"
+        yield f"warning: {error}"
         return
     names = layout.unmentioned(text)
     if names:
         more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
         yield (
-            f"left: {layout.CONFIGURATION}: it has nothing about "
+            f"kept: {layout.CONFIGURATION}: it doesn't mention "
             f"{', '.join(names[:_MOST_NAMES])}{more}: see {layout.CONF_DIST}"
         )
     if not {"acme-zone", "web-root", "acme-client-command"} & set(given.values):
@@ -64,7 +63,7 @@ def configuration(text: str | None) -> Iterator[str]:
 
 
 def not_asked(file: File, found: model.Found | None) -> Iterator[str]:
-    """Show what install would write if it were told to."""
+    """Show a file that is written only with an option."""
     if found is not None and found.sha256 == plan.sha256(file):
         return
     option = _OPTION[file.path]
@@ -72,14 +71,14 @@ def not_asked(file: File, found: model.Found | None) -> Iterator[str]:
         yield f"not written without {option}: {file}:"
         yield from (f"    {line}" for line in file.content.decode().splitlines())
     else:
-        yield f"left without {option}: {file.path}: it is another one"
+        yield f"kept without {option}: {file.path}: it differs"
         yield from _difference(file.path, file.content)
 
 
 def left(planned: model.Plan, receipt: Receipt) -> Iterator[str]:
-    """Tell what an uninstall leaves, and how it would go."""
+    """List what an uninstall keeps, and the command that removes it."""
     for path, reason in planned.left.items():
-        yield f"left: {path}: {reason}"
+        yield f"kept: {path}: {reason}"
     if not planned.left:
         return
     folders = [path for path in (layout.ETC, layout.HOME) if path in planned.left]
@@ -91,18 +90,18 @@ def left(planned: model.Plan, receipt: Receipt) -> Iterator[str]:
 
 
 def end(steps: Sequence[model.Step], command: str, *, yes: bool) -> Iterator[str]:
-    """Tell what is next."""
+    """Say what to do next."""
     paths = {step.file.path for step in steps if isinstance(step, model.WriteFile)}
     paths |= {step.path for step in steps if isinstance(step, model.Remove)}
     if yes and layout.SSHD in paths:
-        yield f"next: let sshd read its settings: {_reload()}"
+        yield f"next: reload sshd: {_reload()}"
     if not steps:
         yield "nothing to do"
     elif not yes:
-        yield f"nothing is done yet: {command} --yes does it"
+        yield f"nothing was changed: {command} --yes does it"
 
 
 def _reload() -> str:
-    """Debian's name of the service is another one than everybody else's."""
+    """The command that reloads sshd; its service has another name on Debian."""
     is_debians = any(map(os.path.exists, ("/etc/init.d/ssh", "/lib/systemd/system/ssh.service")))
     return f"service {'ssh' if is_debians else 'sshd'} reload"

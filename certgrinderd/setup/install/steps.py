@@ -1,4 +1,4 @@
-"""Doing what a plan says, one step after the other; what is done twice is done once."""
+"""Running the steps of a plan in their order; running a step again is harmless."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from certgrinderd.setup.install.model import (
 )
 from certgrinderd.system import programs
 
-# Around the writing of a file that another program obeys: it is checked when the file is there, and
-# what was there before is put back if that goes wrong.
+# Context managers around the writing of sshd's and sudo's files: they check the file once it is
+# written, and put the old one back if that fails.
 Guards = Mapping[str, Callable[[File], contextlib.AbstractContextManager[None]]]
 
 
@@ -56,7 +56,7 @@ def run(plan: Plan, *, unpacked: Path, guards: Guards) -> Iterator[str]:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             later = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
             kind = Temporary if later or isinstance(error, Temporary) else ConfigurationError
-            done = f"{number} of {len(plan.steps)} steps are done, and the next run goes on"
+            done = f"{number} of {len(plan.steps)} steps are done; run it again to go on"
             raise kind(f"cannot {step}: {reason}; {done}") from error
         yield str(step)
 
@@ -83,7 +83,7 @@ def _do(step: Step, unpacked: Path, guards: Guards) -> None:
 
 
 def _forget_user(plan: Plan) -> None:
-    """What could not be made is not ours, if somebody else makes it then."""
+    """Drop the user that couldn't be created from the receipt: somebody else may create it."""
     for step in plan.steps:
         if isinstance(step, WriteReceipt):
             with contextlib.suppress(OSError):
@@ -119,15 +119,15 @@ def _remove_folder(step: RemoveFolder) -> None:
 
 
 def write_file(file: File) -> None:
-    """Write a file all at once: whoever reads it gets the old one or the new one.
+    """Replace a file atomically: readers get the old content or the new one.
 
     Raises:
-        OSError: It can't be written; nothing is left of it. An admin's file that has come into
-            being meanwhile is not touched.
+        OSError: It can't be written, and no temporary file is left. An admin's file that was
+            created in the meantime is not touched.
     """
     path = Path(file.path)
-    # Neither sshd nor sudo reads a file whose name begins with a dot. Always the same name, so that
-    # what a killed run has left goes with the next one.
+    # Neither sshd nor sudo reads a file whose name begins with a dot. The name is always the same,
+    # so that the next run removes what a killed one left.
     unfinished = path.with_name(f".{path.name}.unfinished")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with _removed_at_the_end(unfinished):

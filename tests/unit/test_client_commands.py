@@ -1,4 +1,4 @@
-"""The line for a client, and the check of a whole file; for the rules see test_sudoers."""
+"""`show authorized-keys` and `check authorized-keys`: what they add to lines and findings."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 
 from certgrinderd.errors import ConfigurationError, MalformedInput, UsageError
 from certgrinderd.settings.table import Settings
-from certgrinderd.setup import commands
 from certgrinderd.setup.clients import check, findings
+from certgrinderd.setup.clients.show import show_authorized_keys, show_sshd_config
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOegnR+qnK2FEoaSrVwHgCIxjFkVEbW4VO31/Hd2mAwk c.example"
 
@@ -38,7 +38,7 @@ def show(key_file: Path, settings: Settings | None = None, **given: Any) -> str:
         "program": "/usr/local/bin/certgrinderd.pyz",
         **given,
     }
-    return commands.show_authorized_keys(settings or Settings(domainsets="a.example"), arguments)
+    return show_authorized_keys(settings or Settings(domainsets="a.example"), arguments)
 
 
 def test_line_for_a_client(key_file: Path) -> None:
@@ -79,6 +79,15 @@ def test_source_is_an_address_or_a_network(key_file: Path, sources: str) -> None
         show(key_file, sources=sources)
     assert "from=" not in show(key_file)
     assert 'from="::1"' in show(key_file, sources="::1")
+
+
+def test_settings_of_sshd_are_for_one_user() -> None:
+    """Whose name means nothing else in sshd_config, where `!a` or `*` would be a pattern."""
+    arguments = {"user": "cert-grinder_d", "no_environment": True}
+    assert "Match User cert-grinder_d\n" in show_sshd_config(Settings(), arguments)
+    for user in ("*", "a,b", "!a", "a b", "a\nPermitRootLogin yes", ""):
+        with pytest.raises(UsageError, match="not the name of a user"):
+            show_sshd_config(Settings(), {**arguments, "user": user})
 
 
 @pytest.mark.parametrize("path", ["/etc/a\\b", "/etc/a\nb", "/etc/\x1b"])

@@ -34,6 +34,24 @@ def openssh(
     return private_key.public_key().public_bytes(*form).decode("ascii")
 
 
+def by_hand(kind: str, *fields: bytes, more: bytes = b"") -> str:
+    """A key made of its parts (RFC 4253 section 6.6), right or wrong."""
+    strings = (kind.encode(), *fields)
+    data = b"".join(len(each).to_bytes(4, "big") + each for each in strings) + more
+    return f"{kind} {base64.b64encode(data).decode()}"
+
+
+SK_ED25519 = "sk-ssh-ed25519@openssh.com"
+SK_ECDSA = "sk-ecdsa-sha2-nistp256@openssh.com"
+POINT = (
+    ec.generate_private_key(ec.SECP256R1())
+    .public_key()
+    .public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+)
+COMPRESSED = bytes([2 + POINT[-1] % 2]) + POINT[1:33]
+MODULUS = (
+    rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key().public_numbers().n
+).to_bytes(257, "big")
 ALL_TYPES = [
     ED25519,
     openssh(ed25519.Ed25519PrivateKey.generate()),
@@ -42,11 +60,9 @@ ALL_TYPES = [
         openssh(ec.generate_private_key(c))
         for c in (ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1())
     ),
-    # Made by `ssh-keygen -t ed25519-sk` and `-t ecdsa-sk` with a software token.
-    "sk-ssh-ed25519@openssh.com "
-    + base64.b64encode(
-        b"\0\0\0\x1ask-ssh-ed25519@openssh.com" + b"\0\0\0\x20" + bytes(32) + b"\0\0\0\4ssh:"
-    ).decode(),
+    # Of security keys: `ssh-keygen -t ed25519-sk` and `-t ecdsa-sk` make these.
+    by_hand(SK_ED25519, bytes(32), b"ssh:"),
+    by_hand(SK_ECDSA, b"nistp256", POINT, b"ssh:backup"),
 ]
 
 
@@ -79,20 +95,18 @@ def test_nothing_is_on_an_empty_line_or_in_a_comment(text: str) -> None:
         pytest.param("restrict", "there is no key", id="options alone"),
         pytest.param("garbage", "there is no key", id="a word"),
         pytest.param(f"restrict {ED25519[:-1]}", "not a key in base64", id="a cut key"),
-        pytest.param(f"{ED25519}=", "no key of the type", id="too much padding"),
+        pytest.param(f"{ED25519}=", "unknown key type", id="too much padding"),
         pytest.param(f"restrict {ED25519[:40]} {ED25519[40:]}", "damaged", id="a split key"),
         pytest.param(f"restrict {ED25519[:-4]}", "damaged", id="a short key"),
         pytest.param(
             f"restrict {ED25519.replace('ssh-ed25519', 'ssh-rsa')}", "damaged", id="another type"
         ),
-        pytest.param(
-            f"restrict {ED25519.replace('ssh-', 'ssl-')}", "no key of the type", id="type"
-        ),
-        pytest.param(f"restrict,; {ED25519}", "there is no option at ';'", id="a semicolon"),
+        pytest.param(f"restrict {ED25519.replace('ssh-', 'ssl-')}", "unknown key type", id="type"),
+        pytest.param(f"restrict,; {ED25519}", "expected an option, not ';'", id="a semicolon"),
         pytest.param(f'principals="x" {ED25519}', "cert-authority", id="principals"),
-        pytest.param(f"restrict , pty {ED25519}", "no key of the type ','", id="a blank"),
-        pytest.param(f"restrct {ED25519}", "no option 'restrct'", id="a misspelt option"),
-        pytest.param(f"no-restrict {ED25519}", "no option", id="no-restrict"),
+        pytest.param(f"restrict , pty {ED25519}", "unknown key type ','", id="a blank"),
+        pytest.param(f"restrct {ED25519}", "unknown option 'restrct'", id="a misspelt option"),
+        pytest.param(f"no-restrict {ED25519}", "unknown option", id="no-restrict"),
         pytest.param(f"restrict=x {ED25519}", "takes no value", id="a value too much"),
         pytest.param(f'restrict="x" {ED25519}', "takes no value", id="a quoted value too much"),
         pytest.param(f"command {ED25519}", "needs a value", id="a value too few"),
@@ -101,7 +115,9 @@ def test_nothing_is_on_an_empty_line_or_in_a_comment(text: str) -> None:
         pytest.param(f"command='ls' {ED25519}", "double quotes", id="single quotes"),
         pytest.param(f'command="ls {ED25519}', "not closed", id="an open quote"),
         pytest.param(f'command="ls\\" {ED25519}', "not closed", id="a backslash before the quote"),
-        pytest.param(f'command="a"b {ED25519}', "instead of a comma", id="more after the quote"),
+        pytest.param(
+            f'command="a"b {ED25519}', "expected a comma after command", id="more after the quote"
+        ),
         pytest.param(f'command="a",command="b" {ED25519}', "twice", id="two commands"),
         pytest.param(f'from="::1",from="::2" {ED25519}', "twice", id="two from"),
         pytest.param(f'environment="x" {ED25519}', "NAME=VALUE", id="a variable without a value"),
@@ -115,6 +131,64 @@ def test_line_that_sshd_ignores(text: str, reason: str) -> None:
     """Nobody is told by sshd; see tests/integration for the proof that it does."""
     with pytest.raises(LineIgnored, match=reason):
         parse_line(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(by_hand("ssh-ed25519", bytes(31)), id="a short Ed25519 key"),
+        pytest.param(by_hand("ssh-ed25519", bytes(33)), id="a long Ed25519 key"),
+        pytest.param(by_hand("ssh-ed25519", bytes(32), b""), id="a field too many"),
+        pytest.param(by_hand("ssh-ed25519", bytes(32), more=b"\0"), id="a byte too many"),
+        pytest.param(by_hand("ssh-ed25519"), id="a field too few"),
+        pytest.param(by_hand("ssh-rsa", b"\1\0\1", MODULUS[1:]), id="a negative modulus"),
+        pytest.param(by_hand("ssh-rsa", b"\x81\0\1", MODULUS), id="a negative exponent"),
+        pytest.param(by_hand("ssh-rsa", b"\1\0\1", b""), id="a modulus of zero"),
+        pytest.param(by_hand("ssh-rsa", b"", MODULUS), id="an exponent of zero"),
+        pytest.param(by_hand("ecdsa-sha2-nistp256", b"nistp384", POINT), id="another curve"),
+        pytest.param(by_hand("ecdsa-sha2-nistp256", b"nistp256", b""), id="no point"),
+        pytest.param(by_hand("ecdsa-sha2-nistp256", b"nistp256", COMPRESSED), id="compressed"),
+        pytest.param(
+            by_hand("ecdsa-sha2-nistp256", b"nistp256", POINT[:-1] + bytes([POINT[-1] ^ 1])),
+            id="a point beside the curve",
+        ),
+        pytest.param(by_hand(SK_ED25519, bytes(32)), id="no application"),
+        pytest.param(by_hand(SK_ECDSA, b"nistp256", COMPRESSED, b"ssh:"), id="compressed, sk"),
+    ],
+)
+def test_key_that_is_wrong_inside_is_refused(text: str) -> None:
+    """By the type that it claims, its fields must be there, of the right size, and no more."""
+    with pytest.raises(LineIgnored, match="is damaged, or a key of another type"):
+        parse_line(f"restrict {text}")
+    with pytest.raises(MalformedInput, match="damaged"):
+        parse_public_key(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        by_hand("ssh-dss", b"\1", b"\1", b"\1", b"\1"),
+        by_hand("ssh-ed25519-cert-v01@openssh.com", bytes(32), bytes(32)),
+        by_hand("ssh-ed448", bytes(57)),
+        by_hand("SSH-ED25519", bytes(32)),
+    ],
+)
+def test_type_that_lets_nobody_in_is_refused(text: str) -> None:
+    """Whatever the library that reads keys could read: DSA keys and certificates too."""
+    with pytest.raises(LineIgnored, match="unknown key type"):
+        parse_line(f"restrict {text}")
+    with pytest.raises(MalformedInput, match="unknown key type"):
+        parse_public_key(text)
+
+
+@pytest.mark.parametrize("wrong", ["AAAAC3Nz", "!AAAA", "AAAA\v", "AAAA=", "ÄAAA"])
+def test_base64_is_read_as_strictly_as_by_sshd(wrong: str) -> None:
+    """No character is skipped, not even one that belongs to no alphabet."""
+    kind, data = ED25519.split()
+    assert parse_line(f"{kind} {data}") is not None
+    for text in (f"{kind} {wrong}{data}", f"{kind} {data}{wrong}"):
+        with pytest.raises(LineIgnored, match=r"not a key in base64|is damaged"):
+            parse_line(f"restrict {text}")
 
 
 @pytest.mark.parametrize(

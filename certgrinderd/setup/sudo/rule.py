@@ -11,9 +11,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from certgrinderd.errors import ConfigurationError, UsageError
+from certgrinderd.errors import ConfigurationError
 from certgrinderd.settings import kinds
 from certgrinderd.settings.table import PASSED_ON
+from certgrinderd.setup.users import require_user
 
 # sudo takes a rule with a longer expression without complaint, and never matches it.
 LONGEST_EXPRESSION = 1024
@@ -36,7 +37,7 @@ _HEAD = """\
 
 @dataclass(frozen=True)
 class SudoCommand:
-    """A command line that begins with sudo, taken apart.
+    """A command line that begins with sudo, split.
 
     Attributes:
         run_as: The user that the program runs as.
@@ -50,7 +51,7 @@ class SudoCommand:
 
 
 def parse_command(words: Sequence[str], *, label: str) -> SudoCommand:
-    """Take a command line apart that is run by sudo.
+    """Split a command line that begins with sudo.
 
     Args:
         words: The whole command line.
@@ -83,17 +84,6 @@ def parse_command(words: Sequence[str], *, label: str) -> SudoCommand:
             f"{label}: a rule for sudo needs the program's absolute path, not {found}"
         )
     return SudoCommand(require_user(run_as), rest[0], tuple(rest[1:]))
-
-
-def require_user(name: str) -> str:
-    """Return the name of a user as sudoers takes it.
-
-    Raises:
-        UsageError: It is no such name.
-    """
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", name, re.ASCII) or name == "ALL":
-        raise UsageError(f"{name!r} is not the name of a user")
-    return name
 
 
 def expression(
@@ -209,7 +199,7 @@ def _kept_value(name: str, value: str) -> str:
     # In env_keep a value is a pattern in a quoted list: no blank, quote, backslash or star.
     if not re.fullmatch(r"[A-Za-z0-9._/:@%+,=-]+", value, re.ASCII):
         raise ConfigurationError(
-            f"sudo cannot be told the one value {value!r} for {name}: use a name of letters, "
+            f"a rule for sudo cannot contain {value!r} for {name}: use a name of letters, "
             "digits and ._/:@%+,=-"
         )
     return value
