@@ -93,7 +93,11 @@ def _hash_for(key: PrivateKey) -> hashes.SHA256 | None:
 
 
 def make_ca(
-    name: str = "Test CA", *, key: PrivateKey | None = None, crl_sign: bool = True
+    name: str = "Test CA",
+    *,
+    key: PrivateKey | None = None,
+    crl_sign: bool = True,
+    valid: tuple[dt.datetime, dt.datetime] | None = None,
 ) -> Party:
     """Make a root."""
     key = key or new_key()
@@ -103,7 +107,7 @@ def make_ca(
         key,
         None,
         [(x509.BasicConstraints(ca=True, path_length=None), True), (usage, True)],
-        valid=(now() - 10 * DAY, now() + 100 * DAY),
+        valid=valid or (now() - 10 * DAY, now() + 100 * DAY),
     )
 
 
@@ -117,6 +121,8 @@ def issue(
     crl_points: Sequence[str | x509.DistributionPoint] = (),
     key: PrivateKey | None = None,
     serial_number: int | None = None,
+    valid: tuple[dt.datetime, dt.datetime] | None = None,
+    first_extensions: Sequence[tuple[x509.ExtensionType, bool]] = (),
 ) -> Party:
     """Make a leaf.
 
@@ -129,12 +135,14 @@ def issue(
         crl_points: URLs, or whole distribution points.
         key: By default a new one.
         serial_number: By default a random one.
+        valid: From and until when; by default 30 days from now.
+        first_extensions: Those that stand before the names.
     """
     general = [
         x509.DNSName(each) if isinstance(each, str) else each
         for each in ([name] if names is None else names)
     ]
-    extensions: list[tuple[x509.ExtensionType, bool]] = []
+    extensions = list(first_extensions)
     if general:
         extensions.append((x509.SubjectAlternativeName(general), False))
     kinds = (
@@ -151,7 +159,9 @@ def issue(
     points = [point(each) if isinstance(each, str) else each for each in crl_points]
     if points:
         extensions.append((x509.CRLDistributionPoints(points), False))
-    return _certificate(name, key or new_key(), ca, extensions, serial_number=serial_number)
+    return _certificate(
+        name, key or new_key(), ca, extensions, valid=valid, serial_number=serial_number
+    )
 
 
 def point(url: str) -> x509.DistributionPoint:
