@@ -108,7 +108,7 @@ def _option(
     return dataclasses.field(default=default, metadata=facts)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)  # a repr would show secrets
 class Settings:
     """The values in force, one attribute per option; the order is that of the alphabet."""
 

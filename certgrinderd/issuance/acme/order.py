@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 # Requests at a time. Over a long distance eight take as long as one.
 _AT_ONCE = 8
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.01, 5.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 5.0
 # A CA may give two processes the same order for the same names; one of them has to ask again.
 _MOST_ORDERS = 5
 # base64url (RFC 8555 section 8.1); it becomes the name of a file.
