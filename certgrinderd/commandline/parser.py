@@ -1,4 +1,4 @@
-"""Read command lines, and print their help, with argparse and from the tables.
+"""Read command lines, and make their help, with argparse from the tables of options and commands.
 
 A command line has options, then a command, then that command's own arguments. Clients have a parser
 of their own, which knows only the options and commands that are open to them.
@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from certgrinderd.commandline.commands import COMMANDS, GROUPS, Argument, Command
+from certgrinderd.commandline.commands import COMMANDS, GROUPS, Argument
 from certgrinderd.errors import ConfigurationError, UsageError, WordRefused
-from certgrinderd.settings.kinds import Value
+from certgrinderd.settings.kinds import CERTIFICATE_ID, Value
 from certgrinderd.settings.table import OPTIONS, Option
 
 DESCRIPTION = (
@@ -59,7 +59,10 @@ def parse_admin_options(words: Sequence[str]) -> Parsed:
         UsageError: An unknown option, a missing value, or a command.
         ConfigurationError: An option's value is invalid.
     """
-    return Parsed((), _values(vars(_options_parser().parse_args(words))))
+    parser = _Parser(prog="certgrinderd")
+    for option in OPTIONS.values():
+        parser.add(_from_table(option))
+    return Parsed((), _values(_read(parser, words)))
 
 
 def parse_client(words: Sequence[str]) -> Parsed:
@@ -82,144 +85,89 @@ def help_text(words: Sequence[str] = (), *, client: bool = False) -> str:
         words: The command, or the first word of a group; none for everything.
         client: Whether to list only what is open to clients.
     """
-    return _parsers(client=client, words=None)[tuple(words)].format_help()
+    return _parsers(client=client)[tuple(words)].format_help()
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argparse parser that raises errors as ours: it neither prints, exits nor guesses."""
+    """An argparse parser that raises what is wrong; it neither prints nor exits."""
 
-    def __init__(
-        self,
-        prog: str = "certgrinderd",
-        description: str = "",
-        commands: Sequence[Command] = (),
-        failure: type[UsageError | WordRefused] = UsageError,
-    ) -> None:
-        super().__init__(prog=prog, description=description, allow_abbrev=False, add_help=False)
+    failure: type[UsageError | WordRefused] = UsageError
+    takes_words = False
+
+    def __init__(self, **parameters: Any) -> None:  # noqa: ANN401 - as argparse has them
+        super().__init__(allow_abbrev=False, add_help=False, **parameters)
         self.color = False  # Python 3.14 would colour the help
-        self._place = tuple(prog.split()[1:])  # the words of the command so far
-        self.set_defaults(place=self._place)
-        self._commands = commands
-        self._failure = failure
-        depth = len(self._place)
-        there = [each.words for each in commands if each.words[:depth] == self._place]
-        self._names = dict.fromkeys(words[depth] for words in there if len(words) > depth)
-        self._known: dict[str, Argument] = {}
-        self._following: argparse._SubParsersAction[_Parser] | None = None
-        self._takes_words = False
 
     def add(self, argument: Argument) -> None:
         """Accept an option or operand."""
-        self.add_argument(*argument.names, **_with_plain_percent(argument.parameters))
-        self._known |= {flag: argument for flag in argument.names if flag.startswith("-")}
+        parameters = {**argument.parameters, "help": argument.parameters["help"].replace("%", "%%")}
+        self.add_argument(*argument.names, **parameters)
 
-    def add_words(self) -> None:
-        """Accept any words, also those that look like options."""
-        self._takes_words = True
-        self.add_argument("rest", nargs="*", metavar="WORD")
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - as argparse has it
+        """Read words; argparse itself can't leave words alone that begin with "-"."""
+        if not self.takes_words:
+            return super().parse_known_args(args, namespace)
+        return argparse.Namespace(rest=tuple(args), command=_place(self)), []
 
-    def add_command(self, name: str, text: str) -> _Parser:
-        """Accept a command or a group of commands, and return the parser for what follows it."""
-        if self._following is None:
-            self._following = self.add_subparsers(title="commands", metavar="COMMAND")
-        made: _Parser = self._following.add_parser(
-            name,
-            prog=f"{self.prog} {name}",
-            description=text,
-            commands=self._commands,
-            failure=self._failure,
-            **_with_plain_percent({"help": text}),
-        )
-        return made
-
-    # argparse calls this of each parser for the words that are left for it.
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:  # noqa: ANN401 - as argparse has it
-        found, left = super().parse_known_args(self._prepared(args), namespace)
-        if left:
-            self.error(f"unexpected argument {' '.join(left)!r}")
-        if self._place and self._names and found.place == self._place and "help" not in found:
-            self.error(f"{self._place[-1]} needs one more word: {', '.join(self._names)}")
-        return found, []
+    def fail_unknown(self, word: str) -> NoReturn:
+        """Raise that a word is not expected, with the option that may be meant."""
+        name = word.partition("=")[0]
+        known = list(self._option_string_actions)
+        if name in known:
+            self.error(f"{name} must come before the command")
+        near = difflib.get_close_matches(name, known, n=1) if word.startswith("-") else []
+        hint = f": did you mean {near[0]}?" if near else ""
+        self.error(f"unexpected argument {word!r}{hint}")
 
     def error(self, message: str) -> NoReturn:
-        """Raise an error that says where to find help."""
-        raise self._failure(f"{message} ({self.prog} --help shows what is possible)")
-
-    def _prepared(self, words: Sequence[str]) -> list[str]:
-        """Rewrite options so that argparse can't misread them: each as one word, `--name=value`.
-
-        argparse rejects a separate value that begins with "-", as one in 64 of the identifiers for
-        --replaces does, and Python's versions differ about joined letters (-dl INFO) and "--".
-        """
-        if self._takes_words:
-            return ["--", *words]
-        left = list(words)
-        ready: list[str] = []
-        while left and left[0] != "--":
-            if left[0].startswith("-") and left[0] != "-":
-                ready += self._option(left)
-            elif self._names:
-                break
-            else:
-                ready.append(left.pop(0))
-        if left[:1] == ["--"] and (self._names or len(left) == 1):
-            del left[0]
-        if self._names and left and left[0] not in self._names:
-            whole = " ".join((*self._place, left[0]))
-            self.error(f"unknown command {whole!r}{_hint(left[0], self._names)}")
-        return [*ready, *left]
-
-    def _option(self, left: list[str]) -> Iterator[str]:
-        """Take an option and its value from the front of the words."""
-        word = left.pop(0)
-        is_long = word.startswith("--")
-        name = word.partition("=")[0] if is_long else word[:2]
-        joint = word[len(name) :]
-        argument = self._known.get(name)
-        if argument is None:
-            self._fail_unknown(name)
-        if argument.is_switch and joint:
-            if is_long:
-                self.error(f"{name} takes no value")
-            left.insert(0, f"-{joint}")  # -ds is -d -s
-        elif argument.needs_value and not joint:
-            joint = f"={left.pop(0) if left else '--'}"
-        if joint == "=--":  # argparse before Python 3.13 drops such a value
-            self.error(f"{name} needs a value")
-        value = "" if argument.is_switch or not joint else f"={joint.removeprefix('=')}"
-        yield f"{argument.names[-1]}{value}"
-
-    def _fail_unknown(self, name: str) -> NoReturn:
-        if self._place and any(name in option.flags for option in OPTIONS.values()):
-            self.error(f"{name} must come before the command")
-        self.error(f"unrecognized option {name}{_hint(name, self._known)}")
+        """Raise it, with where to find help."""
+        raise self.failure(f"{message} ({self.prog} --help shows what is possible)")
 
 
-def _with_plain_percent(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {**parameters, "help": parameters["help"].replace("%", "%%")}
+class _ClientParser(_Parser):
+    failure = WordRefused
 
 
-def _hint(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f": did you mean {near[0]}?" if near else ""
+class _HelpWanted(Exception):
+    """Somebody asked for help: the words that lead to the place."""
+
+
+class _HelpAction(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        raise _HelpWanted(*_place(parser))
+
+
+def _place(parser: argparse.ArgumentParser) -> tuple[str, ...]:
+    return tuple(parser.prog.split()[1:])
 
 
 _HELP = Argument(
     ("-h", "--help"),
-    {"action": "store_true", "default": argparse.SUPPRESS, "help": "Show this help."},
+    {
+        "action": _HelpAction,
+        "nargs": 0,
+        "default": argparse.SUPPRESS,
+        "help": "Show this help.",
+    },
 )
-_VERSION = Argument(
-    ("--version",),
-    {"action": "store_true", "default": argparse.SUPPRESS, "help": "Print the version."},
-)
+_VERSION = Argument(("--version",), {"action": "store_true", "help": "Print the version."})
 _VERBOSE = Argument(
     ("--verbose",),
     {
         "action": "store_true",
-        "default": argparse.SUPPRESS,
         "help": "With --version: print the commit and the versions of all that is inside, too.",
     },
 )
+_FLAGS = {
+    *("--", "--help", "--version", "--verbose"),
+    *(flag for option in OPTIONS.values() for flag in option.flags),
+    *(name for command in COMMANDS for argument in command.arguments for name in argument.names),
+}
+_TAKE_WORDS = {command.words[-1] for command in COMMANDS if command.takes_words}
+# argparse takes a value that begins with "-" for an option, as one identifier in 64 does.
+_MAY_BEGIN_WITH_DASH = {
+    f"--{each.name}" for each in OPTIONS.values() if each.kind is CERTIFICATE_ID
+}
 
 
 def _from_table(option: Option) -> Argument:
@@ -232,72 +180,79 @@ def _from_table(option: Option) -> Argument:
     return Argument(option.flags, parameters)
 
 
-@functools.cache
-def _options_parser() -> _Parser:
-    made = _Parser()
-    for option in OPTIONS.values():
-        made.add(_from_table(option))
-    return made
-
-
-def _parsers(*, client: bool, words: Sequence[str] | None) -> Mapping[tuple[str, ...], _Parser]:
-    """Make the parser for a command line, and those for the groups and commands in it.
-
-    Args:
-        client: Whether the line is a client's.
-        words: The line. Commands that it can't contain get no parser, which saves a few
-            milliseconds; None makes all.
+def _parsers(*, client: bool) -> Mapping[tuple[str, ...], _Parser]:
+    """Make the parser of a command line, and those of the groups and commands in it.
 
     Returns:
         The parsers by the words that lead to them; () leads to that of the whole line.
     """
-    commands = [each for each in COMMANDS if each.client_may_run or not client]
-    failure = WordRefused if client else UsageError
-    top = _Parser(description=DESCRIPTION, commands=commands, failure=failure)
-    top.add(_HELP)
-    for option in OPTIONS.values():
-        if option.client_may_set or not client:
-            top.add(_from_table(option))
-    for argument in [_VERSION] if client else [_VERSION, _VERBOSE]:
+    kind = _ClientParser if client else _Parser
+    top = kind(prog="certgrinderd", description=DESCRIPTION)
+    options = [_from_table(each) for each in OPTIONS.values() if each.client_may_set or not client]
+    for argument in [_HELP, *options, _VERSION, *([] if client else [_VERBOSE])]:
         top.add(argument)
     made: dict[tuple[str, ...], _Parser] = {(): top}
-    for command in commands:
-        for depth in range(1, len(command.words) + 1):
-            place = command.words[:depth]
-            if place not in made and (words is None or set(place) <= set(words)):
-                made[place] = _add(made[place[:-1]], place, command)
+    following: dict[tuple[str, ...], Any] = {(): _subparsers(top, required=False)}
+    for command in COMMANDS:
+        if client and not command.client_may_run:
+            continue
+        *group, name = command.words
+        place = tuple(group)
+        if place not in made:
+            made[place] = _add_parser(following[()], "certgrinderd", group[0], GROUPS[group[0]])
+            made[place].add(_HELP)
+            following[place] = _subparsers(made[place], required=True)
+        leaf = _add_parser(following[place], made[place].prog, name, command.help)
+        leaf.takes_words = command.takes_words
+        leaf.set_defaults(command=command.words)
+        for argument in (_HELP, *command.arguments):
+            leaf.add(argument)
+        made[command.words] = leaf
     return made
 
 
-def _add(parent: _Parser, place: tuple[str, ...], command: Command) -> _Parser:
-    """Make the parser for a command, or for the group that it is in."""
-    if place != command.words:
-        group = parent.add_command(place[-1], GROUPS[place[-1]])
-        group.add(_HELP)
-        return group
-    made = parent.add_command(place[-1], command.help)
-    if command.takes_words:
-        made.add_words()
-        return made
-    for argument in (_HELP, *command.arguments):
-        made.add(argument)
+def _subparsers(parser: _Parser, *, required: bool) -> Any:  # noqa: ANN401 - argparse keeps its name private
+    return parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=required, prog=parser.prog
+    )
+
+
+def _add_parser(following: Any, prog: str, name: str, text: str) -> _Parser:  # noqa: ANN401 - the same
+    plain = text.replace("%", "%%")
+    made: _Parser = following.add_parser(name, prog=f"{prog} {name}", description=plain, help=plain)
     return made
 
 
 def _parse(words: Sequence[str], *, client: bool) -> Parsed:
-    top = _parsers(client=client, words=words)[()]
-    found = vars(top.parse_args(list(words)))
-    command = found.pop("place")
-    if found.pop("help", False):
-        return Parsed(("help",), {}, (), {"place": command})
-    if found.pop("version", False):
+    top = _parsers(client=client)[()]
+    try:
+        found = _read(top, words)
+    except _HelpWanted as wanted:
+        return Parsed(("help",), {}, (), {"place": wanted.args})
+    command = found.pop("command", ())
+    if found.pop("version"):
         command = ("version",)
     elif found.pop("verbose", False):
         top.error("--verbose goes with --version")
-    rest = tuple(found.pop("rest", ()))
+    rest = found.pop("rest", ())
     values = _values(found)
     own = {key: value for key, value in found.items() if _name(key) not in values}
     return Parsed(command, values, rest, own)
+
+
+def _read(parser: _Parser, words: Sequence[str]) -> dict[str, Any]:
+    left = list(words)
+    for number, word in reversed(list(enumerate(words[:-1]))):
+        if word in _MAY_BEGIN_WITH_DASH:
+            left[number : number + 2] = [f"{word}={left[number + 1]}"]
+    # argparse would complain about the word after an unknown option first.
+    for word in itertools.takewhile(lambda word: word not in _TAKE_WORDS, left):
+        if word.startswith("--") and word.partition("=")[0] not in _FLAGS:
+            parser.fail_unknown(word)
+    found, unknown = parser.parse_known_args(left)
+    if unknown:
+        parser.fail_unknown(unknown[0])
+    return dict(vars(found))
 
 
 def _values(found: Mapping[str, Any]) -> dict[str, Value]:

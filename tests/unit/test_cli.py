@@ -83,8 +83,8 @@ def test_words_of_the_process_are_the_default(
     [
         pytest.param([], "no command given, such as get certificate", id="nothing"),
         pytest.param(["-d"], "no command given", id="no command"),
-        pytest.param(["pong"], "unknown command 'pong'", id="unknown command"),
-        pytest.param(["show"], "show needs one more word", id="half a command"),
+        pytest.param(["pong"], "invalid choice: 'pong'", id="unknown command"),
+        pytest.param(["show"], "arguments are required: COMMAND", id="half a command"),
         pytest.param(
             ["-f", "/nonexistent/conf", "show", "configuration"],
             "config-file: cannot read /nonexistent/conf: No such file or directory",

@@ -130,14 +130,14 @@ BAD = [
             id=f"{words} in the command",
         )
         for words, reason in [
-            ("get certificate", "unexpected argument 'get certificate'"),
-            ("get certificate $SSH_ORIGINAL_COMMAND", "unexpected argument 'get certificate'"),
+            ("get certificate", "unexpected argument 'get'"),
+            ("get certificate $SSH_ORIGINAL_COMMAND", "unexpected argument 'get'"),
             ("ping", "unexpected argument 'ping'"),
-            ("--help", "unrecognized option --help"),
-            ("-dh", "unrecognized option -h"),
-            ("--version", "unrecognized option --version"),
-            ("--web-rot /x", "unrecognized option --web-rot: did you mean --web-root"),
-            ("--web-root", "--web-root needs a value"),
+            ("--help", "unexpected argument '--help'"),
+            ("-dh", "explicit argument 'h'"),
+            ("--version", "unexpected argument '--version'"),
+            ("--web-rot /x", "unexpected argument '--web-rot': did you mean --web-root"),
+            ("--web-root", "--web-root: expected one argument"),
         ]
     ),
     pytest.param(
