@@ -297,7 +297,7 @@ def test_replaced_while_it_runs(pyz: Path, cache: Path) -> None:
     """
     copy = copied(pyz, cache.parent / "certgrinderd.pyz")
     assert_pong(start(copy, "ping", cache=cache))
-    assert not list(cache.rglob("names.*.pyc"))
+    assert not list(cache.rglob("csr.*.pyc"))
     running = subprocess.Popen(
         [copy, "show", "csr"],
         stdin=subprocess.PIPE,
