@@ -85,7 +85,7 @@ def help_text(words: Sequence[str] = (), *, client: bool = False) -> str:
         words: The command, or the first word of a group; none for everything.
         client: Whether to list only what is open to clients.
     """
-    return _parsers(client=client)[tuple(words)].format_help()
+    return parsers(client=client)[tuple(words)].format_help()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -180,7 +180,7 @@ def _from_table(option: Option) -> Argument:
     return Argument(option.flags, parameters)
 
 
-def _parsers(
+def parsers(
     *, client: bool, words: Sequence[str] | None = None
 ) -> Mapping[tuple[str, ...], _Parser]:
     """Make the parser of a command line, and those of the groups and commands in it.
@@ -232,7 +232,7 @@ def _add_parser(following: Any, prog: str, name: str, text: str) -> _Parser:  # 
 
 
 def _parse(words: Sequence[str], *, client: bool) -> Parsed:
-    top = _parsers(client=client, words=words)[()]
+    top = parsers(client=client, words=words)[()]
     try:
         found = _read(top, words)
     except _HelpWanted as wanted:

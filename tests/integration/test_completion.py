@@ -22,16 +22,16 @@ FOLDER = Path(__file__).resolve().parents[2] / "contrib/completion"
 BASH, ZSH = FOLDER / "certgrinderd.bash", FOLDER / "_certgrinderd"
 FIRST_WORDS = {*GROUPS, *(command.words[0] for command in COMMANDS)}
 FLAGS = {flag for option in OPTIONS.values() for flag in option.flags}
-FLAGS |= {"--help", "--version", "--verbose"}
+FLAGS |= {"-h", "--help", "--version", "--verbose"}
 
 
 def by_bash(*words: str, folder: Path = FOLDER) -> set[str]:
     """What bash offers for the last of these words."""
     script = """
         . "$1"; shift
-        [[ $(complete -p certgrinderd.pyz) == *' -F _certgrinderd '* ]] || exit 9
+        [[ $(complete -p certgrinderd.pyz) == *' -F _shtab_certgrinderd '* ]] || exit 9
         COMP_WORDS=(certgrinderd.pyz "$@") COMP_CWORD=$#
-        _certgrinderd certgrinderd.pyz "${@: -1}" x
+        _shtab_certgrinderd certgrinderd.pyz "${@: -1}" x
         printf '%s\\n' "${COMPREPLY[@]}"
     """
     done = subprocess.run(
@@ -53,14 +53,16 @@ def test_files_are_up_to_date(path: Path) -> None:
 
 
 def test_bash_offers_what_the_parser_knows(tmp_path: Path) -> None:
-    """Options and commands first, then the words of a group, then a command's own options."""
-    assert by_bash("") == FIRST_WORDS | FLAGS
+    """Commands, options after a dash, then the words of a group, then a command's own options."""
+    assert by_bash("") == FIRST_WORDS
+    assert by_bash("-") == FLAGS
     for group in GROUPS:
         own = {c.words[1] for c in COMMANDS if c.words[0] == group}
         assert by_bash(group, "") == own
     for command in COMMANDS:
         names = {a.names[-1] for a in command.arguments}
-        assert by_bash(*command.words, "-") == {name for name in names if name.startswith("-")}
+        own = {name for name in names if name.startswith("-")}
+        assert by_bash(*command.words, "-") == own | {"-h", "--help"}
     (tmp_path / "www.pub").touch()
     assert by_bash("show", "authorized-keys", "", folder=tmp_path) == {"www.pub"}
 
@@ -69,9 +71,7 @@ def test_bash_takes_no_value_for_a_command(tmp_path: Path) -> None:
     """After an option comes its value, if it has one, and then what would have come without it."""
     (tmp_path / "get").touch()
     assert by_bash("--config-file", "", folder=tmp_path) == {"get"}
-    assert by_bash("--config-file", "get", "c", folder=tmp_path) == {
-        *("cache", "certbot", "check"),
-    }
+    assert by_bash("--config-file", "F", "c") == {"cache", "certbot", "check"}
     assert by_bash("--log-level", "") == set(LOG_LEVELS)
     assert by_bash("--acme-zone", "") == set()
     assert by_bash("--staging", "get", "c") == {"certificate", "crl"}
