@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.testbed.pythons import for_python
 
@@ -18,6 +19,17 @@ PYZ_SOURCES = (
     *("build", "build_pyz.sh", "certgrinderd", "certgrinderd.conf.dist", "contrib/completion"),
     *("docs/certgrinderd.8", "hooks", "pyproject.toml", "LICENSE"),
 )
+
+# For the properties: `tests/run` tries 100 examples of each, the same ones each time, and
+# `tests/run --all` tries new ones. How long one takes says nothing.
+settings.register_profile("fast", deadline=None, derandomize=True)
+settings.register_profile(
+    "thorough",
+    max_examples=1000,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("fast")
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 

@@ -23,7 +23,6 @@ from build.make_pyz import require_modules
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ("build/requirements.txt", "build/tools.txt", "tests/requirements.txt")
-HEAVY = {"acme", "certbot", "cryptography", "idna", "josepy", "requests", "urllib3", "yaml"}
 
 
 def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
@@ -38,17 +37,6 @@ def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess
     )
 
 
-def imported_by(*command: str | Path, cache: Path) -> set[str]:
-    """Name the top-level modules that a start of the pyz imports, as the interpreter reports them.
-
-    From -v, because -X importtime leaves out what importlib.import_module loads.
-    """
-    isolated = ("-I", "-S", "-v")
-    done = run(sys.executable, *isolated, *command, CERTGRINDERD_CACHE=str(cache))
-    assert done.returncode == 0, done.stderr.decode()
-    return set(re.findall(r"^import '(\w+)[.\w]*' #", done.stderr.decode(), re.MULTILINE))
-
-
 def locked_versions(lock: str) -> list[tuple[Requirement, int]]:
     """Read a lock: each requirement, and how many hashes it has."""
     text = re.sub(r"^\s*#.*\n", "", (ROOT / lock).read_text(), flags=re.MULTILINE)
@@ -59,23 +47,7 @@ def locked_versions(lock: str) -> list[tuple[Requirement, int]]:
     ]
 
 
-def test_ping_loads_nothing_heavy(pyz: Path, tmp_path: Path) -> None:
-    """Once unpacked, ping costs no X.509, HTTP, YAML or ACME code, and nothing to unpack with.
-
-    A command that reads YAML is seen to do so, and the first start to unpack.
-    """
-    first = imported_by(pyz, "ping", cache=tmp_path / "cache")
-    assert first & HEAVY == set()
-    assert {"zipfile", "hashlib"} <= first
-    ping = imported_by(pyz, "ping", cache=tmp_path / "cache")
-    assert "certgrinderd" in ping
-    assert not ping & (HEAVY | {"zipfile", "hashlib"})
-    configured = tmp_path / "certgrinderd.conf"
-    configured.write_text("log-level: INFO\n")
-    words = (pyz, "--config-file", configured, "show", "configuration")
-    assert "yaml" in imported_by(*words, cache=tmp_path / "cache")
-
-
+@pytest.mark.thorough
 def test_pip_install_gives_the_command(tmp_path: Path) -> None:
     """`pip install .` makes a command that answers, and brings the hooks along."""
     venv = tmp_path / "venv"
@@ -143,6 +115,7 @@ def test_build_for_an_unknown_platform_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.thorough
 def test_failed_build_keeps_the_old_file(tmp_path: Path) -> None:
     """A package that isn't the locked one stops the build; the previous pyz stays as it was."""
     checkout = tmp_path / "checkout"

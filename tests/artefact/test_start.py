@@ -74,7 +74,19 @@ def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
-@pytest.mark.parametrize("python", PYTHONS, ids=str)
+@pytest.mark.parametrize(
+    "python",
+    [
+        pytest.param(
+            python,
+            id=str(python),
+            marks=pytest.mark.thorough
+            if is_supported(version) and version != sys.version_info[:2]
+            else (),
+        )
+        for python, version in PYTHONS.items()
+    ],
+)
 def test_each_python_runs_it_or_is_told_why_not(
     pyz_as_built: Path, cache: Path, python: Path
 ) -> None:

@@ -29,7 +29,9 @@ from tests.testbed.service import Service
 # A hostile CA.
 
 
-@pytest.mark.parametrize("place", ["acme_zone", "web_root"])
+@pytest.mark.parametrize(
+    "place", ["acme_zone", pytest.param("web_root", marks=pytest.mark.thorough)]
+)
 def test_half_of_all_nonces_are_rejected(
     builtin: Service, start_pebble: StartPebble, named: Named, nginx: Nginx, place: str
 ) -> None:
@@ -84,7 +86,7 @@ def test_slow_validation_is_waited_for(
     assert 2 <= len(polls) < 40
 
 
-@pytest.mark.parametrize("length", [2, 3, 4])
+@pytest.mark.parametrize("length", [2, pytest.param(3, marks=pytest.mark.thorough), 4])
 def test_chain_length(
     builtin: Service, start_pebble: StartPebble, named: Named, length: int
 ) -> None:
@@ -156,6 +158,7 @@ def test_name_that_the_ca_does_not_want(
 # A crowd.
 
 
+@pytest.mark.thorough
 def test_many_at_once(builtin: Service, named: Named, nginx: Nginx) -> None:
     """32 clients in the same second all get their certificates, without a queue."""
     names = new_names(32)
@@ -353,7 +356,14 @@ def test_ca_is_killed_and_comes_back(
     assert b"does not know the account" not in get(builtin, request).stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGHUP, marks=pytest.mark.thorough),
+        pytest.param(signal.SIGINT, marks=pytest.mark.thorough),
+    ],
+)
 def test_signal_while_the_ca_validates(
     builtin: Service, start_pebble: StartPebble, named: Named, number: signal.Signals
 ) -> None:

@@ -215,6 +215,12 @@ def test_words_of_the_ssh_side(sides: Sides, named: Named, words: list[str], sta
         check=False,
     )
     assert (before.returncode, before.stdout) == (2, b"")
+
+
+def test_options_for_orders_may_follow(sides: Sides, named: Named) -> None:
+    """Next to those that are refused."""
+    request = make_csr(some_names(sides, named))
+    own = ("--config-file", str(sides.configuration))
     require_chain(sides.direct(*own, "--log-level", "DEBUG", stdin=request.pem), request)
 
 
@@ -321,7 +327,14 @@ def request_of(sides: Sides, name: str) -> subprocess.Popen[bytes]:
     return process
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGHUP, marks=pytest.mark.thorough),
+        pytest.param(signal.SIGINT, marks=pytest.mark.thorough),
+    ],
+)
 def test_signal_to_the_ssh_side_ends_both(
     sides: Sides, slow: SlowHook, named: Named, number: signal.Signals
 ) -> None:

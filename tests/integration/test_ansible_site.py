@@ -190,6 +190,7 @@ def site(  # noqa: PLR0917 - the parts of the test bed
     server_variables = {
         **example_variables,
         "certgrinderd_program_file": str(pyz),
+        "certgrinderd_install_packages": False,  # see test_ansible.py
         "certgrinderd_config": {
             **example_variables["certgrinderd_config"],
             "acme-server-url": network_pebble.directory_url,
@@ -309,8 +310,9 @@ def test_server_more(site: Site) -> None:
     assert line.startswith(f"@cert-authority {SERVER} ssh-ed25519 ")
     assert site.chain() == before
     # A second run changes nothing; the server's own is in test_ansible.py.
-    for playbook in ("account.yml", "client.yml"):
-        run = site.run(playbook=playbook)
+    with ThreadPoolExecutor() as pool:
+        runs = [pool.submit(site.run, playbook=name) for name in ("account.yml", "client.yml")]
+    for run in (each.result() for each in runs):
         assert run.returncode == 0, run.output
         for host in (site.one, site.two, site.web):
             assert run.changed(host) == []

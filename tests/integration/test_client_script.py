@@ -30,9 +30,13 @@ README = (SCRIPT.parents[1] / "README.md").read_text(encoding="utf-8")
 NAME = "www.script.example.test"
 
 
-# For what either shell does alike, if it does the rest alike; each run takes its time.
-IN_DASH = pytest.mark.parametrize("shell", ["dash"], indirect=True)
-IN_BUSYBOX = pytest.mark.parametrize("shell", ["busybox"], indirect=True)
+# For what either shell does alike, if it does the rest alike: the other one is thorough.
+IN_DASH, IN_BUSYBOX = (
+    pytest.mark.parametrize(
+        "shell", [shell, pytest.param(other, marks=pytest.mark.thorough)], indirect=True
+    )
+    for shell, other in (("dash", "busybox"), ("busybox", "dash"))
+)
 
 
 @pytest.fixture(scope="module", params=SHELLS)
@@ -405,6 +409,7 @@ def test_endless_answer(liar: Liar, where: str) -> None:
     liar.assert_refused(6, "sends too much: stopped after 256 KiB")
 
 
+@IN_BUSYBOX
 def test_no_answer(liar: Liar) -> None:
     """The wait ends at --timeout."""
     liar.does("exec sleep 20")
@@ -439,6 +444,7 @@ def test_ssh_does_not_get_through(liar: Liar, sshd: Sshd) -> None:
     assert_silent(liar.run())
 
 
+@IN_DASH
 def test_reload_that_fails_is_tried_again(liar: Liar) -> None:
     """The new files are in place; each run tries it, until it was successful once."""
     liar.says(liar.renewal(), liar.ca)
@@ -495,6 +501,7 @@ def test_signal_while_waiting(liar: Liar, number: signal.Signals) -> None:
     os.kill(server_side, signal.SIGTERM)
 
 
+@IN_DASH
 def test_two_at_once(liar: Liar) -> None:
     """The second one ends at once, and says who is at work; the first is not disturbed."""
     started, go_on = (liar.script.parent / name for name in ("started", "go-on"))
@@ -512,6 +519,7 @@ def test_two_at_once(liar: Liar) -> None:
     assert set(liar.machine.files()) == {f"{NAME}.key", f"{NAME}.pem"}
 
 
+@IN_BUSYBOX
 def test_lock_that_was_left_behind(liar: Liar) -> None:
     """Its process is gone, or it is older than a day, so that the number is another process's."""
     ended = subprocess.Popen(["true"])
@@ -584,6 +592,7 @@ def test_folder_that_cannot_be_written(liar: Liar) -> None:
     assert liar.machine.files() == liar.old
 
 
+@IN_DASH
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
 def test_folder_that_others_can_write_to(liar: Liar) -> None:
     """They could lead root elsewhere while it waits: by a link, to a file with lines of theirs."""

@@ -17,6 +17,8 @@ from tests.testbed.pythons import for_python, interpreters, is_supported
 from tests.testbed.service import Service, log_levels
 from tests.testbed.sshd import Sshd
 
+pytestmark = pytest.mark.thorough
+
 PYTHONS = list(
     {version: path for path, version in interpreters().items() if is_supported(version)}.values()
 )

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.testbed.server import clean_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 FUZZER = ROOT / "tests" / "fuzz" / "fuzz_csr.py"
-# Longer runs are for people: set this, or run the fuzzer itself.
-SECONDS = int(os.environ.get("CERTGRINDERD_FUZZ_SECONDS", "20"))
 
 # The fuzzer again, with a mistake in the program: a name with two hyphens side by side.
 MISTAKEN = """
@@ -50,13 +49,15 @@ if (
     and platform.machine() == "x86_64"
 ):
 
-    def test_fuzzer_finds_nothing(tmp_path: Path) -> None:
+    @pytest.mark.parametrize("seconds", [5, pytest.param(180, marks=pytest.mark.thorough)])
+    def test_fuzzer_finds_nothing(tmp_path: Path, seconds: int) -> None:
         """No exception but our own, no message that is not one short line, no input that hangs."""
-        done = fuzz(tmp_path, seconds=SECONDS)
+        done = fuzz(tmp_path, seconds=seconds)
         assert done.returncode == 0, done.stderr[-5000:]
         assert "Done " in done.stderr
         assert not [path for path in tmp_path.iterdir() if path.name != "corpus"]
 
+    @pytest.mark.thorough
     def test_fuzzer_finds_a_mistake(tmp_path: Path) -> None:
         """It would: a program with one mistake is caught, and the input that shows it is kept."""
         done = fuzz(tmp_path, "-c", MISTAKEN, seconds=60)

@@ -71,6 +71,10 @@ def service(  # noqa: PLR0917 - the parts of the test bed
     return Service(pyz, sshd, calm_pebble, named, nginx, tmp_path, engine=request.param)
 
 
+# For what does not depend on what talks to the CA.
+ONE_ENGINE = pytest.mark.parametrize("service", ["builtin"], indirect=True)
+
+
 @pytest.fixture
 def hooks(service: Service, tmp_path: Path) -> SlowHooks:
     """Hooks that don't end."""
@@ -109,7 +113,18 @@ def test_client_hangs_up(service: Service, hooks: SlowHooks) -> None:
     require_clean(service, hooks)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("service", "number"),
+    [
+        ("builtin", signal.SIGTERM),
+        ("builtin", signal.SIGHUP),
+        ("builtin", signal.SIGINT),
+        ("certbot", signal.SIGTERM),
+        pytest.param("certbot", signal.SIGHUP, marks=pytest.mark.thorough),
+        pytest.param("certbot", signal.SIGINT, marks=pytest.mark.thorough),
+    ],
+    indirect=["service"],
+)
 def test_signal(service: Service, hooks: SlowHooks, number: signal.Signals) -> None:
     """A signal ends the run with 128 plus its number, one line, and everything cleaned up."""
     with service.popen("get", "certificate", environment=DOMAINSETS) as process:
@@ -192,6 +207,7 @@ def syslog(tmp_path: Path) -> Iterator[socket.socket]:
         yield listener
 
 
+@ONE_ENGINE
 def test_syslog_by_a_unix_socket(service: Service, syslog: socket.socket, tmp_path: Path) -> None:
     """With both settings each record goes to syslog too, with facility, name and level."""
     service.configure(syslog_socket=str(tmp_path / "log.socket"), syslog_facility="LOG_LOCAL0")
@@ -210,6 +226,7 @@ def test_syslog_by_a_unix_socket(service: Service, syslog: socket.socket, tmp_pa
     )
 
 
+@ONE_ENGINE
 def test_syslog_by_udp(service: Service) -> None:
     """HOST:PORT is a server of syslog over UDP."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
@@ -221,6 +238,7 @@ def test_syslog_by_udp(service: Service) -> None:
         assert b"ERROR expected a certificate signing request" in listener.recv(4096)
 
 
+@ONE_ENGINE
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [

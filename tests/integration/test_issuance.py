@@ -41,6 +41,15 @@ def service(  # noqa: PLR0917 - the parts of the test bed
     return Service(pyz, sshd, calm_pebble, named, nginx, tmp_path, engine=request.param)
 
 
+# For what is decided before anybody talks to the CA; for what tests of the other engine have too;
+# and for what takes certbot long.
+BUILTIN = pytest.mark.parametrize("service", ["builtin"], indirect=True)
+CERTBOT = pytest.mark.parametrize("service", ["certbot"], indirect=True)
+CERTBOT_IF_THOROUGH = pytest.mark.parametrize(
+    "service", ["builtin", pytest.param("certbot", marks=pytest.mark.thorough)], indirect=True
+)
+
+
 def require_chain(stdout: bytes, request: Request, pebble: Pebble) -> list[x509.Certificate]:
     """Standard output is the chain for a request and nothing else, and it leads to the CA."""
     assert stdout.isascii()
@@ -127,6 +136,7 @@ def test_wildcard_by_dns_01(service: Service, calm_pebble: Pebble, named: Named)
     require_nothing_left(service, named, names[0])
 
 
+@BUILTIN
 def test_wildcard_needs_dns_01(service: Service, calm_pebble: Pebble) -> None:
     """Without an acme-zone a wildcard is an error that says so, and the CA is not asked."""
     service.configure(acme_zone=None)
@@ -176,6 +186,7 @@ def test_failure_of_both_is_told(service: Service, named: Named, nginx: Nginx) -
     require_nothing_left(service, named, "lost.example.test")
 
 
+@BUILTIN
 @pytest.mark.parametrize("form", FORMS)
 def test_name_outside_the_domainsets_never_reaches_the_ca(
     service: Service, calm_pebble: Pebble, named: Named, form: Form
@@ -204,6 +215,7 @@ def test_name_outside_the_domainsets_never_reaches_the_ca(
     assert calm_pebble.requests() != before
 
 
+@BUILTIN
 def test_client_without_domainsets_gets_nothing(service: Service, calm_pebble: Pebble) -> None:
     """A key whose environment= is missing, or was dropped by sshd, may have no name at all."""
     before = calm_pebble.requests()
@@ -213,6 +225,7 @@ def test_client_without_domainsets_gets_nothing(service: Service, calm_pebble: P
     assert calm_pebble.requests() == before
 
 
+@BUILTIN
 def test_domainsets_in_the_forced_command(
     service: Service, calm_pebble: Pebble, named: Named
 ) -> None:
@@ -230,6 +243,7 @@ def test_domainsets_in_the_forced_command(
     assert "both the option domainsets and CERTGRINDERD_DOMAINSETS" in require_log(both.stderr)
 
 
+@CERTBOT_IF_THOROUGH
 def test_eight_at_once_all_get_theirs(service: Service, calm_pebble: Pebble, named: Named) -> None:
     """Clients that come in the same second all get their certificates; for certbot they queue."""
     names = [f"n{number}.crowd.example.test" for number in range(8)]
@@ -254,7 +268,7 @@ def test_eight_at_once_all_get_theirs(service: Service, calm_pebble: Pebble, nam
     require_nothing_left(service, named, *names)
 
 
-@pytest.mark.parametrize("service", ["certbot"], indirect=True)
+@CERTBOT
 def test_lock_timeout_is_temporary(service: Service, named: Named, tmp_path: Path) -> None:
     """Whoever waits for longer than lock-timeout is told whom for: exit status 5."""
     started = tmp_path / "started"
@@ -283,10 +297,11 @@ def test_lock_timeout_is_temporary(service: Service, named: Named, tmp_path: Pat
     require_nothing_left(service, named)
 
 
+@CERTBOT
 def test_ca_that_is_down(service: Service, named: Named, nginx: Nginx) -> None:
     """Nobody listens at the CA's URL: a clear log; when it is up, it works.
 
-    Exit status 5, "try later"; with certbot 4, since it doesn't tell.
+    Exit status 4, since certbot doesn't tell; the built-in client's 5 is in test_acme_client.
     """
     with Pebble(
         dns_server=named.address, http_port=nginx.port, env={"PEBBLE_WFE_NONCEREJECT": "0"}
@@ -297,8 +312,7 @@ def test_ca_that_is_down(service: Service, named: Named, nginx: Nginx) -> None:
         request = make_csr(["down.example.test"])
         pebble.stop()
         answer = client.run("get certificate", stdin=request.pem)
-        status = 4 if service.engine == "certbot" else 5
-        assert (answer.returncode, answer.stdout) == (status, b"")
+        assert (answer.returncode, answer.stdout) == (4, b"")
         assert "onnection refused" in require_log(answer.stderr)
         require_nothing_left(service, named)
 
@@ -308,6 +322,7 @@ def test_ca_that_is_down(service: Service, named: Named, nginx: Nginx) -> None:
         require_chain(answer.stdout, request, pebble)
 
 
+@CERTBOT_IF_THOROUGH
 def test_hostile_defaults_of_pebble(service: Service, pebble: Pebble, named: Named) -> None:
     """Bad nonces and reused authorizations don't keep a client that asks again from its chain."""
     service.environment["REQUESTS_CA_BUNDLE"] = str(pebble.ca_file)
@@ -328,6 +343,7 @@ def test_hostile_defaults_of_pebble(service: Service, pebble: Pebble, named: Nam
     assert got >= (4 if service.engine == "certbot" else 6)
 
 
+@CERTBOT
 @pytest.mark.parametrize(
     ("wanted", "root"),
     [
@@ -338,7 +354,10 @@ def test_hostile_defaults_of_pebble(service: Service, pebble: Pebble, named: Nam
 def test_preferred_chain(
     service: Service, named: Named, nginx: Nginx, wanted: str, root: int
 ) -> None:
-    """The client's choice is followed when there is such a root, and is no error otherwise."""
+    """The client's choice is followed when there is such a root, and is no error otherwise.
+
+    The built-in client's choice is in test_acme_client.
+    """
     env = {"PEBBLE_WFE_NONCEREJECT": "0", "PEBBLE_ALTERNATE_ROOTS": "1"}
     named.delegate("chain.example.test")
     with Pebble(dns_server=named.address, http_port=nginx.port, env=env) as pebble:
@@ -377,6 +396,7 @@ def test_acme_account(service: Service, named: Named) -> None:
     assert b"Account URL: https://" in own.stdout
 
 
+@BUILTIN
 @pytest.mark.parametrize("form", FORMS)
 def test_ping_by_ssh(service: Service, form: Form) -> None:
     """The public client's ping, options and all, gets exactly pong."""

@@ -335,13 +335,16 @@ CHANGES = [
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_sudo_refuses_any_other_word(pinned: Installation, change: Change) -> None:
-    """Certbot is not even started, while the words of a request next to it start it."""
-    words = request_words(pinned)
-    refused = pinned.sudo(CERTBOT, *change(words))
+    """Certbot is not even started."""
+    refused = pinned.sudo(CERTBOT, *change(request_words(pinned)))
     assert refused.returncode == 1
     assert b"a password is required" in refused.stderr
     assert pinned.calls() == ""
 
+
+def test_sudo_permits_the_words_of_a_request(pinned: Installation) -> None:
+    """Next to which are all that it refuses."""
+    words = request_words(pinned)
     assert pinned.sudo(CERTBOT, *words).returncode == 0
     assert [line[6:] for line in pinned.calls().splitlines() if line.startswith("word: ")] == words
 
@@ -358,14 +361,17 @@ def test_sudo_refuses_any_other_word(pinned: Installation, change: Change) -> No
     ],
 )
 def test_wrapper_refuses_any_other_word(wrapped: Installation, change: Change) -> None:
-    """Certbot is not even started, while the words of a request next to it start it."""
-    words = request_words(wrapped)
-    refused = wrapped.sudo(WRAPPER, *change(words))
+    """Certbot is not even started."""
+    refused = wrapped.sudo(WRAPPER, *change(request_words(wrapped)))
     assert refused.returncode == 1
     assert refused.stderr.startswith(b"certgrinderd-certbot: ")
     assert refused.stderr.count(b"\n") == 1
     assert wrapped.calls() == ""
 
+
+def test_wrapper_permits_the_words_of_a_request(wrapped: Installation) -> None:
+    """Next to which are all that it refuses."""
+    words = request_words(wrapped)
     assert wrapped.sudo(WRAPPER, *words).returncode == 0
     assert [line[6:] for line in wrapped.calls().splitlines() if line.startswith("word: ")] == words
 
@@ -425,6 +431,10 @@ def test_sudo_refuses_anything_else(pinned: Installation, words: list[str]) -> N
     rest = request_words(pinned) if words[-1] == CERTBOT else []
     assert pinned.sudo(*words, *rest).returncode == 1
     assert pinned.calls() == ""
+
+
+def test_sudo_permits_the_zone_of_the_configuration(pinned: Installation) -> None:
+    """In front of Certbot, where another zone is refused."""
     same = pinned.sudo(f"ACMEZONE={pinned.settings['acme-zone']}", CERTBOT, *request_words(pinned))
     assert same.returncode == 0
 

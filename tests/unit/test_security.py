@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import Path
 
@@ -25,8 +24,7 @@ def functions(path: Path) -> set[str]:
     """The functions of a module; none if there is no such file."""
     if not path.is_file():
         return set()
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    return set(re.findall(r"^ *def (\w+)\(", path.read_text(encoding="utf-8"), re.MULTILINE))
 
 
 def test_every_threat_has_a_test_that_exists() -> None:
