@@ -183,8 +183,9 @@ COMMANDS = (
             _argument(
                 "--pass-words",
                 action="store_true",
-                help="End the forced command with $SSH_ORIGINAL_COMMAND. certgrinderd finds the "
-                "client's words without it, and then no shell has seen them.",
+                help="End the forced command with $SSH_ORIGINAL_COMMAND (and begin it with set -f). "
+                "certgrinderd finds the client's words without it, and then no shell has seen "
+                "them.",
             ),
             _argument(
                 "--program",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from certgrinderd.setup.clients.findings import NO_PATTERNS
 from tests.testbed.csr import make_csr
 from tests.testbed.named import Named
 from tests.testbed.nginx import Nginx
@@ -225,6 +226,20 @@ def test_hostile_command_by_ssh(trap: Trap, command: str, nearest: str, form: Fo
 
     accepted = client.run(nearest, stdin=make_csr([NAME]).pem)
     assert accepted.returncode == 0, accepted.stderr.decode()
+
+
+def test_login_shell_expands_nothing(trap: Trap, sshd: Sshd) -> None:
+    """The line that we print keeps the shell from it; the documented one of old does not."""
+    (trap.folder / "one").touch()
+    pattern = f"{trap.folder}/on[e]"
+    for start, seen in ((NO_PATTERNS, pattern), ("", f"{trap.folder}/one")):
+        echo = sshd.add_client(command=f"{start} printf %s $SSH_ORIGINAL_COMMAND", domainsets=NAME)
+        assert echo.run(pattern).stdout.decode() == seen
+    client = trap.service.add_client(NAME, form="passed on")
+    answer = client.run("/*/../*/../*/../*/../*/../*")
+    assert (answer.returncode, answer.stdout) == (3, b"")
+    assert b"the word '/*/../*/../*/../*/../*/../*' has other characters" in answer.stderr
+    assert client.run("ping").stdout == b"pong\n"
 
 
 def test_client_may_choose_a_listed_ca(trap: Trap) -> None:

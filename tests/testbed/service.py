@@ -93,7 +93,7 @@ class Service:
         variables = [f"{name}={value}" for name, value in self.environment.items()]
         command = shlex.join(["env", *variables, *self.command()])
         if form == "passed on":
-            command += " $SSH_ORIGINAL_COMMAND"
+            command = f"set -f; {command} $SSH_ORIGINAL_COMMAND"
         return self._sshd.add_client(command=command, domainsets=domainsets)
 
     def run(

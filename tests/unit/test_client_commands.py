@@ -50,7 +50,7 @@ def test_line_for_a_client(key_file: Path) -> None:
     )
     assert show(key_file, environment=True, pass_words=True) == (
         'restrict,environment="CERTGRINDERD_DOMAINSETS=a.example",'
-        f'command="{program} $SSH_ORIGINAL_COMMAND" {KEY}\n'
+        f'command="set -f; {program} $SSH_ORIGINAL_COMMAND" {KEY}\n'
     )
     assert show(key_file, with_config_file="/etc/c") == (
         f'restrict,command="{program} --config-file /etc/c --domainsets a.example" {KEY}\n'

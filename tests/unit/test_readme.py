@@ -93,7 +93,7 @@ def test_key_line_gives_a_client_its_names(line: str) -> None:
     assert line.startswith("restrict,")
     options = key_options(line)
     said = "--staging get certificate"
-    command = options["command"].replace("$SSH_ORIGINAL_COMMAND", said)
+    command = options["command"].removeprefix("set -f; ").replace("$SSH_ORIGINAL_COMMAND", said)
     words = boundary.separate(shlex.split(command)[1:], said)
     assert words.client == tuple(said.split())
     admin = parser.parse_admin_options(words.admin)

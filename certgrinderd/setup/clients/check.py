@@ -17,6 +17,8 @@ from certgrinderd.system import files, programs
 
 logger = logging.getLogger(__name__)
 
+# They split $SSH_ORIGINAL_COMMAND at blanks, and know set -f; zsh and the C shells do not.
+_BOURNE_SHELLS = {"sh", "ash", "bash", "busybox", "dash", "ksh", "ksh93", "mksh", "oksh", "yash"}
 # Thousands of clients with thousands of names each.
 _LARGEST_KEYS_FILE = 64 * 1024 * 1024
 
@@ -48,6 +50,8 @@ def check_authorized_keys(settings: Settings, arguments: Mapping[str, Any]) -> s
         found += [f"{paths[0]}: sshd: {each}" for each in sshd.reasons(effective, line)]
     if in_place and account is not None:
         found += reasons_in_shell(account)
+        if any(report.needs_bourne_shell for report in reports.values()):
+            found += _reasons_in_other_shell(account)
         found += [f"{path}: {each}" for path in paths for each in _reasons_in_place(path, account)]
         if line is not None:
             found += [f"{paths[0]}: {each}" for each in _reasons_in_home(account)]
@@ -178,6 +182,15 @@ def reasons_in_shell(account: pwd.struct_passwd) -> Iterator[str]:
         )
 
 
+def _reasons_in_other_shell(account: pwd.struct_passwd) -> Iterator[str]:
+    """Say why lines with $SSH_ORIGINAL_COMMAND would not work, or not be safe, with a shell."""
+    if Path(account.pw_shell or "/bin/sh").name not in _BOURNE_SHELLS:
+        yield (
+            f"the shell of {account.pw_name} is {account.pw_shell}, and lines with "
+            f"$SSH_ORIGINAL_COMMAND need a Bourne shell: usermod --shell /bin/sh {account.pw_name}"
+        )
+
+
 def _reasons_in_home(account: pwd.struct_passwd) -> Iterator[str]:
     """Say what overrides environment= where sshd allows it: it also reads ~/.ssh/environment."""
     path = Path(account.pw_dir, ".ssh", "environment")
@@ -188,5 +201,5 @@ def _reasons_in_home(account: pwd.struct_passwd) -> Iterator[str]:
     elif part is not None:
         yield (
             f"{account.pw_name} can change {part}, and {path} in it would override "
-            "environment=: chown root {part}"
+            f"environment=: chown root {part}"
         )

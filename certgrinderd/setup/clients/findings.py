@@ -13,6 +13,9 @@ from certgrinderd.policy import DOMAINSETS_VARIABLE, parse_domainsets
 from certgrinderd.setup.clients.line import LONGEST_VALUE, Line, LineIgnored, parse_line
 
 _WIDENING = ("port-forwarding", "agent-forwarding", "x11-forwarding", "pty", "user-rc", "tunnel")
+# What a forced command with $SSH_ORIGINAL_COMMAND begins with. Otherwise the login shell expands
+# patterns in the client's words, and a short one such as /*/../*/../*/../* takes gigabytes.
+NO_PATTERNS = "set -f;"
 _ORIGINAL_COMMAND = re.compile(r"\$\{?SSH_ORIGINAL_COMMAND\b\}?")
 _PROGRAM = re.compile(r"(?:^|/)certgrinderd(?:\.pyz|-[^/]*)?\Z")
 # Options without any of which there is no way to a certificate.
@@ -55,11 +58,13 @@ class Report:
         findings: What is wrong; empty if nothing is.
         clients: How many lines let somebody in.
         needs_environment: The number of the first line that needs PermitUserEnvironment, if any.
+        needs_bourne_shell: The number of the first line with $SSH_ORIGINAL_COMMAND, if any.
     """
 
     findings: tuple[Finding, ...]
     clients: int
     needs_environment: int | None
+    needs_bourne_shell: int | None
 
 
 def check(text: str) -> Report:
@@ -70,7 +75,7 @@ def check(text: str) -> Report:
     """
     findings: list[Finding] = []
     seen: dict[bytes, tuple[int, str]] = {}
-    needs_environment = None
+    needs_environment = needs_bourne_shell = None
     for number, written in enumerate(text.split("\n"), start=1):
         try:
             line = parse_line(written)
@@ -87,7 +92,11 @@ def check(text: str) -> Report:
             findings.append(Finding(number, client, reason))
         if needs_environment is None and _from_environment(line):
             needs_environment = number
-    return Report(tuple(findings), len(seen), needs_environment)
+        if needs_bourne_shell is None and any(
+            map(_ORIGINAL_COMMAND.search, line.values("command"))
+        ):
+            needs_bourne_shell = number
+    return Report(tuple(findings), len(seen), needs_environment, needs_bourne_shell)
 
 
 def _from_environment(line: Line) -> list[str]:
@@ -105,7 +114,7 @@ def _reasons(line: Line) -> Iterator[str]:
         yield from _reasons_in_from(value)
     words: list[str] = []
     for command in line.values("command"):  # one at most
-        words, reason = _shell_words(command)
+        words, reason = _shell_words(command.removeprefix(NO_PATTERNS))
         if reason:
             yield f"command=: {reason}"
             return  # what its domainsets are, nobody knows
@@ -204,6 +213,11 @@ def _reasons_in_original_command(command: str, words: list[str]) -> Iterator[str
     elif mentions and not any(map(_PROGRAM.search, words)):
         # env, sudo or an interpreter would run what the client says.
         yield "only certgrinderd may get $SSH_ORIGINAL_COMMAND: others would run it"
+    elif mentions and not command.startswith(NO_PATTERNS):
+        yield (
+            f"command= must begin with {NO_PATTERNS!r}, or the shell expands patterns in "
+            "$SSH_ORIGINAL_COMMAND: the client can exhaust the memory"
+        )
 
 
 def _reasons_in_options(words: list[str]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from certgrinderd.issuance import certbot
 from certgrinderd.policy import DOMAINSETS_VARIABLE, parse_domainsets
 from certgrinderd.settings.table import Settings
 from certgrinderd.setup.clients import sshd
+from certgrinderd.setup.clients.findings import NO_PATTERNS
 from certgrinderd.setup.clients.line import Line, PublicKey, parse_public_key
 from certgrinderd.setup.clients.table import parse_clients, parse_sources
 from certgrinderd.setup.install import layout
@@ -82,8 +83,10 @@ def _line(
         options.append(("environment", f"{DOMAINSETS_VARIABLE}={domainsets}"))
     else:
         command += ["--domainsets", domainsets]
-    last = " $SSH_ORIGINAL_COMMAND" if arguments["pass_words"] else ""
-    options.append(("command", shlex.join(command) + last))
+    text = shlex.join(command)
+    if arguments["pass_words"]:
+        text = f"{NO_PATTERNS} {text} $SSH_ORIGINAL_COMMAND"
+    options.append(("command", text))
     return Line(tuple(options), key)
 
 
