@@ -183,7 +183,7 @@ COMMANDS = (
             _argument(
                 "--pass-words",
                 action="store_true",
-                help="End the forced command with $SSH_ORIGINAL_COMMAND (and begin it with set -f). "
+                help="Begin the forced command with set -f, and end it with $SSH_ORIGINAL_COMMAND. "
                 "certgrinderd finds the client's words without it, and then no shell has seen "
                 "them.",
             ),
