@@ -23,11 +23,14 @@ class Kind:
             when it is invalid, with the reason if there is more to say.
         pattern: Of a value in a rule for sudo: a POSIX extended regular expression that matches one
             word and nothing that could be an option; empty where no rule holds such a value.
+        is_private: Whether a value may hold a secret or a command line, which no message quotes:
+            clients read messages too.
     """
 
     expects: str
     parse: Callable[[object], Value]
     pattern: str = ""
+    is_private: bool = False
 
 
 def _fullmatch(pattern: str, text: str) -> bool:
@@ -149,7 +152,7 @@ def seconds(smallest: int) -> Kind:
 
 TEXT = Kind("text, in quotes where YAML would take it for something else", _text)
 PATH = Kind("a path", _text)
-COMMAND = Kind("a command as a shell would read it", _command)
+COMMAND = Kind("a command as a shell would read it", _command, is_private=True)
 URL = Kind("a URL that starts with https://", _url)
 URLS = Kind("a list of URLs that start with https://", _urls)
 FLAG = Kind("true or false", _flag)
@@ -158,7 +161,7 @@ KEYS = Kind("a list of " + ", ".join(KEY_TYPES), _key_types)
 CHAIN = Kind(
     "the name of a chain, such as ISRG_Root_X1", _chain_name, "[A-Za-z0-9][A-Za-z0-9._()'-]*"
 )
-SECRET = Kind("a secret", _text)
+SECRET = Kind("a secret in one line", _text, is_private=True)
 CERTIFICATE_ID = Kind(
     "two words in base64url with a dot between them", _certificate_id, _CERTIFICATE_ID_PATTERN
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -162,10 +163,14 @@ def _yaml_items(text: str, *, path: str) -> Iterator[tuple[object, object, int]]
             )
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ConfigurationError(f"{path}{line}: not YAML: {error.problem}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ConfigurationError(f"{path}: not YAML: {reason}") from error
+        # A tag may be a secret that begins with "!".
+        problem = re.sub("'[^']{4,}'", "'…'", str(error.problem))
+        raise ConfigurationError(f"{path}{line}: not YAML: {problem}") from None
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise ConfigurationError(f"{path}: not YAML: {reason}") from None
+    except (ValueError, RecursionError):  # it may quote the value
+        raise ConfigurationError(f"{path}: not YAML: a value is malformed or too deep") from None
     finally:
         if loader is not None:
             loader.dispose()

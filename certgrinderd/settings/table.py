@@ -10,6 +10,7 @@ from typing import Any
 from certgrinderd.errors import ConfigurationError
 from certgrinderd.settings import kinds
 from certgrinderd.settings.kinds import COMMAND, FLAG, PATH, SECRET, TEXT, URL, Kind, Value
+from certgrinderd.text import cut
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 LETS_ENCRYPT_STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
@@ -89,11 +90,12 @@ class Option:
         try:
             return self.kind.parse(value)
         except ValueError as error:
-            shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:80] + "…"  # noqa: PLR2004
+            shown = "" if self.kind.is_private else f", not {cut(repr(value))}"
             reason = f" ({error})" if str(error) else ""
+            # Without the cause, which may quote the value.
             raise ConfigurationError(
-                f"{label}: expected {self.kind.expects}, not {shown}{reason}"
-            ) from error
+                f"{label}: expected {self.kind.expects}{shown}{reason}"
+            ) from None
 
 
 def _option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 
 import pytest
 import yaml
@@ -131,6 +132,29 @@ def test_file_that_is_wrong_is_one_clear_line(text: str, message: str) -> None:
     assert message in str(caught.value)
     assert str(caught.value).startswith("F")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("eab-hmac-key: |\n  SECRET\n", id="a line break at its end"),
+        pytest.param("eab-hmac-key: [SECRET]", id="a list"),
+        pytest.param("acme-fallback-eab-hmac-key: {SECRET: 1}", id="a mapping"),
+        pytest.param("eab-hmac-key: !SECRET x", id="a tag"),
+        pytest.param("eab-hmac-key: !!float SECRET", id="a number that is none"),
+        pytest.param('auth-hook: "/opt/hook \'SECRET"', id="a quote that is not closed"),
+        pytest.param("cleanup-hook: [/opt/hook, SECRET]", id="a command as a list"),
+        pytest.param("acme-client-command: /opt/get 'SECRET", id="another command"),
+    ],
+)
+def test_secret_or_command_is_never_quoted(text: str) -> None:
+    """Not even when it is malformed: clients read the message. Other values are quoted."""
+    with pytest.raises(ConfigurationError) as caught:
+        from_yaml(text, path="F")
+    assert "SECRET" not in str(caught.value)
+    assert "SECRET" not in "".join(traceback.format_exception(caught.value))
+    with pytest.raises(ConfigurationError, match="not 'soon'"):
+        from_yaml("lock-timeout: soon", path="F")
 
 
 @given(st.text(max_size=200))
