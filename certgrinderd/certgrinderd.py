@@ -308,10 +308,18 @@ class Certgrinderd:
         """
         from certgrinderd.revocation.fetch import Question
 
-        if self._is_client:
-            policy.require_names(certificates.host_names_of(chain[0]), self._domainsets())
+        self._require_own(chain[0])
         issuer = certificates.find_issuer(chain)
         return Question(chain[0], issuer, self._settings, for_client=self._is_client)
+
+    def _require_own(self, certificate: x509.Certificate) -> None:
+        """Require that a certificate about which a client asks has names of that client only.
+
+        Raises:
+            NotPermitted, MalformedInput: See _question.
+        """
+        if self._is_client:
+            policy.require_names(certificates.host_names_of(certificate), self._domainsets())
 
     @staticmethod
     def _tell(status: Status, what: str) -> None:
@@ -322,7 +330,9 @@ class Certgrinderd:
         """Read a certificate chain, and print when the CA wants the leaf to be renewed."""
         from certgrinderd.issuance import builtin
 
-        write_answer(builtin.renewal_info(self._settings, self._read_chain()[0]).encode())
+        certificate = self._read_chain()[0]
+        self._require_own(certificate)
+        write_answer(builtin.renewal_info(self._settings, certificate).encode())
 
     # Commands that show something.
 

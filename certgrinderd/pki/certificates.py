@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import warnings
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -12,6 +13,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.utils import CryptographyDeprecationWarning
 
 from certgrinderd.errors import MalformedInput, UnexpectedChain
 from certgrinderd.pki.names import Identifier, MalformedName
@@ -38,13 +40,20 @@ def parse_certificate(pem: bytes) -> x509.Certificate:
         MalformedInput: It is none.
     """
     try:
-        certificate = x509.load_pem_x509_certificate(pem)
+        with warnings.catch_warnings():
+            # Of a serial number that is 0 or negative; who asks us can't do anything about it.
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+            certificate = x509.load_pem_x509_certificate(pem)
+            serial = certificate.serial_number
         # These are read when they are asked for, which is too late for an error.
         certificate.public_key()
         _ = certificate.subject, certificate.issuer
+        _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     except (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
         reason = cut(printable(str(error)), longest=200)
         raise MalformedInput(f"a PEM block holds no valid certificate: {reason}") from error
+    if serial < 0:
+        raise MalformedInput("a PEM block holds no valid certificate: a negative serial number")
     return certificate
 
 

@@ -81,22 +81,30 @@ def csr(
     return der.sequence(signed, key.algorithm, der.bit_string(key.sign(signed)))
 
 
-def certificate(*extensions: bytes, name: bytes | None = None) -> bytes:
+def certificate(
+    *extensions: bytes,
+    name: bytes | None = None,
+    serial: bytes = b"\x01",
+    begin: bytes | None = None,
+) -> bytes:
     """A certificate of the usual key, signed by itself, in DER.
 
     Args:
         extensions: All of them.
         name: Of subject and issuer.
+        serial: The content of the INTEGER.
+        begin: The time notBefore.
     """
     name = name or distinguished_name(text(NAME))
     key = p256()
     signed = der.sequence(
         der.tlv(0xA0, der.integer(2)),
-        der.integer(1),
+        der.tlv(0x02, serial),
         key.algorithm,
         name,
         der.sequence(
-            der.tlv(der.UTC_TIME, b"260101000000Z"), der.tlv(der.UTC_TIME, b"270101000000Z")
+            begin or der.tlv(der.UTC_TIME, b"260101000000Z"),
+            der.tlv(der.UTC_TIME, b"270101000000Z"),
         ),
         name,
         key.spki,

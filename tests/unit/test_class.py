@@ -22,6 +22,8 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 import certgrinderd
 from certgrinderd import Certgrinderd
 from certgrinderd.errors import ConfigurationError, NotPermitted
+from certgrinderd.issuance import builtin
+from certgrinderd.settings import sources
 from certgrinderd.settings.table import LETS_ENCRYPT_STAGING, OPTIONS, Settings
 from tests.testbed.authority import issue, make_ca
 from tests.testbed.csr import make_csr
@@ -470,3 +472,29 @@ def test_chain_of_certbot_is_checked_before_it_is_printed(
     paths = [str(tmp_path / name) for name in ("csr", "full", "cert", "issuers")]
     assert server.run_certbot(server.get_certbot_command("http", *paths), {}, paths[1])
     assert capsys.readouterr().out == (OTHER.pem + CA.pem).decode()
+
+
+def test_client_asks_about_renewal_of_its_own_certificates_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As with OCSP: the CA is asked nothing about other names, nor by an endless URL."""
+    ca = make_ca("A CA")
+    path = tmp_path / "chain.pem"
+    monkeypatch.setenv("CERTGRINDERD_DOMAINSETS", "a.example")
+    values = {"certificate-file": str(path)}
+    configuration = sources.merge(sources.from_mapping(values, name="test"))
+    client = Certgrinderd.for_request(configuration, is_client=True)
+    asked: list[x509.Certificate] = []
+
+    def ask(_: Settings, certificate: x509.Certificate) -> str:
+        asked.append(certificate)
+        return ""
+
+    monkeypatch.setattr(builtin, "renewal_info", ask)
+    path.write_bytes(issue(ca, "b.example").pem)
+    with pytest.raises(NotPermitted):
+        client.get_renewal_info_command()
+    assert asked == []
+    path.write_bytes(issue(ca, "a.example").pem)
+    client.get_renewal_info_command()
+    assert len(asked) == 1

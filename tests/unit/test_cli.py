@@ -14,6 +14,7 @@ import pytest
 from certgrinderd import __version__, cli
 from certgrinderd.errors import Interrupted
 from certgrinderd.system import log
+from tests.testbed import der, forge
 from tests.testbed.csr import make_csr
 
 ERROR_LINE = re.compile(r"\S+ \S+ \S+ certgrinderd (ERROR|CRITICAL) (.+)\n")
@@ -335,3 +336,63 @@ def test_refusal_names_the_client(
         info.write_bytes(content)
         assert cli.main([]) == 3
         assert one_error(capsys).endswith("(client 2001:db8::7)")
+
+
+# Certificates that cryptography reads late.
+
+CHAIN_COMMANDS = (
+    *(("show", "certificate"), ("get", "ocsp"), ("get", "crl"), ("get", "renewal-info")),
+)
+
+
+@pytest.mark.parametrize("words", CHAIN_COMMANDS, ids=" ".join)
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(
+            forge.certificate(serial=b"\xff"), "a negative serial number", id="negative serial"
+        ),
+        pytest.param(
+            forge.certificate(begin=der.tlv(0x18, b"00000101000000Z")), "no valid cert", id="year 0"
+        ),
+        pytest.param(
+            forge.certificate(begin=der.tlv(der.UTC_TIME, b"261301000000Z")),
+            "no valid certificate",
+            id="month 13",
+        ),
+        pytest.param(
+            forge.certificate(
+                forge.alternative_names("a.example"),
+                forge.extension("1.3.6.1.5.5.7.1.24", der.sequence(der.integer(99))),
+            ),
+            "unknown TLS feature",
+            id="unknown TLS feature",
+        ),
+    ],
+)
+def test_malformed_certificate_of_a_client(  # noqa: PLR0917 - two tables
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    words: tuple[str, str],
+    content: bytes,
+    message: str,
+) -> None:
+    """It is refused with one line and status 3, whatever is asked about it; a good one is read."""
+    path = tmp_path / "chain.pem"
+    monkeypatch.setenv("SSH_ORIGINAL_COMMAND", " ".join(words))
+    line = ["--certificate-file", str(path), "--domainsets", "a.example", *words]
+    path.write_bytes(forge.pem(content, label="CERTIFICATE") * 2)
+    status = cli.main(line)
+    if (message, words) == ("unknown TLS feature", ("show", "certificate")):
+        assert (status, message in capsys.readouterr().out) == (0, True)
+    else:
+        assert status == 3
+        answer = capsys.readouterr()
+        assert answer.out == ""
+        (error,) = (line for line in answer.err.splitlines() if " ERROR " in line)
+        assert message in error
+    good = forge.certificate(forge.alternative_names("a.example"))
+    path.write_bytes(forge.pem(good, label="CERTIFICATE") * 2)
+    # It names neither a responder nor a CRL, and no authority key.
+    assert cli.main(line) == {"certificate": 0, "renewal-info": 3}.get(words[1], 4)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from certgrinderd.errors import MalformedInput
 from certgrinderd.issuance.acme.renewal_info import certificate_id
+from tests.testbed import der, forge
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc)
@@ -58,3 +59,20 @@ def test_certificate_without_authority_key() -> None:
     for authority in (None, by_name):
         with pytest.raises(MalformedInput, match="names no authority key"):
             certificate_id(certificate(5, authority))
+
+
+@pytest.mark.parametrize(
+    ("serial", "key_identifier"),
+    [(b"\x01" * 21, b"k" * 20), (b"\x05", b"k" * 65), (b"\x05", b"")],
+    ids=["serial number", "long key identifier", "empty key identifier"],
+)
+def test_identifier_that_no_ca_has(serial: bytes, key_identifier: bytes) -> None:
+    """It would become a URL of any length; the longest that RFC 5280 knows are taken."""
+
+    def made(serial: bytes, key_identifier: bytes) -> x509.Certificate:
+        authority = forge.extension("2.5.29.35", der.sequence(der.tlv(0x80, key_identifier)))
+        return x509.load_der_x509_certificate(forge.certificate(authority, serial=serial))
+
+    with pytest.raises(MalformedInput):
+        certificate_id(made(serial, key_identifier))
+    assert len(certificate_id(made(b"\x01" * 20, b"k" * 64))) < 200

@@ -9,26 +9,35 @@ from cryptography import x509
 from certgrinderd.errors import AcmeError, MalformedInput
 from certgrinderd.issuance.acme.jws import b64encode
 from certgrinderd.issuance.acme.session import Session, json_object, retry_after
+from certgrinderd.pki.certificates import extensions_of
 
 # RFC 3339, as far as a CA needs it.
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _LONGEST_URL = 2000
+# A SHA-512 has as many bytes; a serial number has 20 (RFC 5280 section 4.1.2.2).
+_LONGEST_KEY_IDENTIFIER = 64
+_LONGEST_SERIAL_BITS = 160
 
 
 def certificate_id(certificate: x509.Certificate) -> str:
     """Return the identifier by which a CA knows a certificate (RFC 9773 section 4.1).
 
     Raises:
-        MalformedInput: It does not name its issuer's key.
+        MalformedInput: It does not name its issuer's key, or its identifier would be too long.
     """
     try:
-        authority = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
+        authority = extensions_of(certificate).get_extension_for_class(x509.AuthorityKeyIdentifier)
         key_identifier = authority.value.key_identifier
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError) as error:
+    except (x509.ExtensionNotFound, ValueError) as error:
         raise MalformedInput(f"the certificate names no authority key: {error}") from error
-    if key_identifier is None:
-        raise MalformedInput("the certificate names no authority key")
+    if not key_identifier or len(key_identifier) > _LONGEST_KEY_IDENTIFIER:
+        raise MalformedInput(
+            "the certificate names no authority key, or by more than "
+            f"{_LONGEST_KEY_IDENTIFIER} bytes"
+        )
     serial = certificate.serial_number
+    if serial.bit_length() > _LONGEST_SERIAL_BITS:
+        raise MalformedInput("the certificate's serial number has more than 20 bytes")
     # The value of an INTEGER in DER: one more bit, for the sign.
     data = serial.to_bytes(serial.bit_length() // 8 + 1, "big")
     return f"{b64encode(key_identifier)}.{b64encode(data)}"
