@@ -59,9 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: see certgrinderd.errors, and 128 plus its number for a signal.
     """
     os.umask(0o077)
-    words = boundary.separate(
-        sys.argv[1:] if argv is None else argv, os.environ.get("SSH_ORIGINAL_COMMAND")
-    )
+    argv = sys.argv[1:] if argv is None else argv
+    words = boundary.separate(argv, boundary.original_command(argv, os.environ))
     try:
         _run(_read(words))
     except CertgrinderdError as error:

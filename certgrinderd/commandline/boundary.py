@@ -7,10 +7,11 @@ AUTHORIZED_KEYS FILE FORMAT). A client that could add any option would own the s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from certgrinderd.errors import WordRefused
+from certgrinderd.policy import DOMAINSETS_VARIABLE
 from certgrinderd.settings.table import OPTIONS, Option
 
 # No character that a shell expands, quotes or splits at, or that a terminal interprets: the words
@@ -32,12 +33,31 @@ class Words:
     client: tuple[str, ...] | None
 
 
+def original_command(argv: Sequence[str], environment: Mapping[str, str]) -> str | None:
+    """Return the client's command line, or None if no client asks.
+
+    sshd sets no SSH_ORIGINAL_COMMAND for a client that asks for a shell: that is an empty one. It
+    is told from an admin who logged in by ssh by the domainsets, which only a client has. (With
+    `show authorized-keys` they are those of the line to be made.)
+
+    Args:
+        argv: The words after the program's name.
+        environment: The process's.
+    """
+    said = environment.get("SSH_ORIGINAL_COMMAND")
+    if said is not None or "SSH_CONNECTION" not in environment:
+        return said
+    options = {word.partition("=")[0] for word in argv}
+    has_option = "--domainsets" in options and "authorized-keys" not in options
+    return "" if has_option or DOMAINSETS_VARIABLE in environment else None
+
+
 def separate(argv: Sequence[str], original_command: str | None) -> Words:
     """Separate the admin's words from the client's.
 
     Args:
         argv: The words after the program's name.
-        original_command: SSH_ORIGINAL_COMMAND, or None if it is not in the environment.
+        original_command: What the client said; None if there is no client.
 
     Returns:
         If argv ends with exactly the client's words, the words before them are the admin's.

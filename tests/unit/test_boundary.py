@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from certgrinderd.commandline.boundary import (
     LONGEST_COMMAND,
+    original_command,
     require_client_options,
     require_plain,
     separate,
@@ -116,3 +117,24 @@ def test_options_for_clients() -> None:
         *("replaces", "staging"),
     }
     require_client_options([flag for name in opened for flag in OPTIONS[name].flags])
+
+
+@pytest.mark.parametrize(
+    ("argv", "variables", "said"),
+    [
+        (["ping"], {"SSH_ORIGINAL_COMMAND": "ping", "SSH_CONNECTION": "x"}, "ping"),
+        (["ping"], {"SSH_ORIGINAL_COMMAND": ""}, ""),
+        (["--domainsets", "a.example"], {"SSH_CONNECTION": "x"}, ""),
+        (["--domainsets=a.example", "show", "csr"], {"SSH_CONNECTION": "x"}, ""),
+        (["show", "csr"], {"SSH_CONNECTION": "x", "CERTGRINDERD_DOMAINSETS": ""}, ""),
+        (["show", "csr"], {"SSH_CONNECTION": "x"}, None),
+        (["show", "csr"], {"CERTGRINDERD_DOMAINSETS": "a.example"}, None),
+        (["--domainsets", "a.example", "show", "csr"], {}, None),
+        (["show", "authorized-keys", "--domainsets", "a"], {"SSH_CONNECTION": "x"}, None),
+    ],
+)
+def test_client_that_asks_for_a_shell(
+    argv: list[str], variables: dict[str, str], said: str | None
+) -> None:
+    """It has an empty command; an admin who came by ssh has none."""
+    assert original_command(argv, variables) == said

@@ -396,3 +396,17 @@ def test_malformed_certificate_of_a_client(  # noqa: PLR0917 - two tables
     path.write_bytes(forge.pem(good, label="CERTIFICATE") * 2)
     # It names neither a responder nor a CRL, and no authority key.
     assert cli.main(line) == {"certificate": 0, "renewal-info": 3}.get(words[1], 4)
+
+
+def test_client_that_asks_for_a_shell_is_no_admin(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sshd sets no SSH_ORIGINAL_COMMAND then; a forced command with its own command is refused."""
+    line = ["--domainsets", "a.example", "show", "configuration"]
+    assert cli.main(line) == 0
+    assert "certbot-command" in capsys.readouterr().out
+    monkeypatch.setenv("SSH_CONNECTION", "192.0.2.7 50022 192.0.2.1 22")
+    assert cli.main(line) == 3
+    assert "do not fit together" in one_error(capsys)
+    assert cli.main(line[:2]) == 3
+    assert "no command given" in one_error(capsys)
