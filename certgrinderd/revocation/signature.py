@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.ocsp import OCSPResponse
@@ -23,8 +24,36 @@ _HASHES: dict[bytes, hashes.HashAlgorithm] = {
 }
 
 
+# Which keys an algorithm is for. With another one the signature could be right under two readings.
+_KEYS: dict[x509.ObjectIdentifier, type[CertificatePublicKeyTypes]] = {
+    **dict.fromkeys(
+        (
+            SignatureAlgorithmOID.RSA_WITH_SHA224,
+            SignatureAlgorithmOID.RSA_WITH_SHA256,
+            SignatureAlgorithmOID.RSA_WITH_SHA384,
+            SignatureAlgorithmOID.RSA_WITH_SHA512,
+            SignatureAlgorithmOID.RSASSA_PSS,
+        ),
+        rsa.RSAPublicKey,
+    ),
+    **dict.fromkeys(
+        (
+            SignatureAlgorithmOID.ECDSA_WITH_SHA224,
+            SignatureAlgorithmOID.ECDSA_WITH_SHA256,
+            SignatureAlgorithmOID.ECDSA_WITH_SHA384,
+            SignatureAlgorithmOID.ECDSA_WITH_SHA512,
+        ),
+        ec.EllipticCurvePublicKey,
+    ),
+    SignatureAlgorithmOID.ED25519: ed25519.Ed25519PublicKey,
+    SignatureAlgorithmOID.ED448: ed448.Ed448PublicKey,
+}
+
+
 def is_signed_by(response: OCSPResponse, key: CertificatePublicKeyTypes) -> bool:
-    """Whether a key made the signature of a response.
+    """Whether a key made the signature of a response, by an algorithm that is for such keys.
+
+    `cryptography` looks at that for certificates and CRLs, and leaves it to us here.
 
     Raises:
         ResponseInvalid: It is one by means of SHA-1 or MD5.
@@ -37,6 +66,9 @@ def is_signed_by(response: OCSPResponse, key: CertificatePublicKeyTypes) -> bool
     else:
         algorithm, pss = response.signature_hash_algorithm, None
     require_strong(algorithm)
+    kind = _KEYS.get(response.signature_algorithm_oid)
+    if kind is None or not isinstance(key, kind):
+        return False
     return is_signature_valid(key, response.signature, response.tbs_response_bytes, algorithm, pss)
 
 

@@ -263,6 +263,22 @@ def test_weak_signatures_are_refused(kind: str, weak: Algorithm, strong: Algorit
         verify(response.but(algorithm=weak), issuer=ca, leaf=leaf)
 
 
+@pytest.mark.parametrize(
+    ("kind", "named", "right"),
+    [("ecdsa", "rsa-sha256", "ecdsa-sha256"), ("rsa", "ecdsa-sha256", "rsa-sha256")],
+)
+def test_algorithm_for_another_kind_of_key_is_refused(
+    kind: str, named: Algorithm, right: Algorithm
+) -> None:
+    """The signature is the key's, by the hash that is named, and the name is of other keys."""
+    ca = make_ca(key=new_key(kind))  # type: ignore[arg-type] # one of its words
+    leaf = issue(ca)
+    response = Response([Single(leaf.certificate, ca)], ca, right)
+    assert verify(response, issuer=ca, leaf=leaf).kind == "good"
+    with pytest.raises(ResponseInvalid, match="signature is wrong"):
+        verify(response.but(algorithm=named), issuer=ca, leaf=leaf)
+
+
 # 3. Is the signer who the response says?
 
 
