@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from http.client import HTTPMessage
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -12,8 +15,10 @@ from hypothesis import strategies as st
 
 from certgrinderd.errors import AcmeError
 from certgrinderd.issuance.acme.chains import alternates
-from certgrinderd.issuance.acme.connection import Answer
-from certgrinderd.issuance.acme.session import json_object, problem_text, retry_after
+from certgrinderd.issuance.acme.connection import Answer, Client
+from certgrinderd.issuance.acme.session import Session, json_object, problem_text, retry_after
+from certgrinderd.system.deadline import Deadline
+from certgrinderd.system.log import FOR_ADMIN
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20),
@@ -138,3 +143,67 @@ def test_alternate_links() -> None:
 def test_any_link_header(text: str) -> None:
     """Any header is read, to no more than ten URLs."""
     assert len(alternates(answer(Link=text))) <= 10
+
+
+# Where a server may lead us, and what of its answers we repeat.
+
+
+class FakeClient:
+    """Answers GET from a table, and remembers what was asked."""
+
+    def __init__(self, answers: dict[str, tuple[int, bytes]]) -> None:
+        self.answers = answers
+        self.asked: list[str] = []
+
+    def request(self, _method: str, url: str, **_: object) -> Answer:
+        """Look it up."""
+        self.asked.append(url)
+        status, body = self.answers[url]
+        return Answer(status, HTTPMessage(), body)
+
+
+def session_with(answers: dict[str, tuple[int, bytes]]) -> tuple[Session, FakeClient]:
+    """A session with a CA whose directory names a second host."""
+    names = {"newOrder": "https://ca.example/order", "newNonce": "https://other.example/nonce"}
+    directory = {"https://ca.example/dir": (200, json.dumps(names).encode())}
+    client = FakeClient({**directory, **answers})
+    made = Session("https://ca.example/dir", cast("Client", client), Deadline(5, for_client=False))
+    assert made.url("newOrder") == names["newOrder"]
+    return made, client
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://inside.example/x",
+        "https://ca.example:8443/x",
+        "http://ca.example/x",
+        "https://127.0.0.1/x",
+        "file:///etc/passwd",
+        "",
+    ],
+)
+def test_other_hosts_are_not_asked(url: str) -> None:
+    """A CA names the hosts that are its own in its directory, and leads us to no others."""
+    known = ("https://ca.example/x", "https://CA.example:443/x", "https://other.example/x")
+    session, client = session_with(dict.fromkeys((*known, url), (200, b"{}")))
+    with pytest.raises(AcmeError, match="its directory does not name"):
+        session.get(url)
+    assert url not in client.asked
+    for each in known:
+        assert session.get(each).status == 200
+
+
+def test_body_of_an_answer_is_not_repeated(caplog: pytest.LogCaptureFixture) -> None:
+    """It may be a page from inside our network; a problem document is told, as it is for us."""
+    url, page = "https://ca.example/x", b"<h1>intranet</h1>"
+    problem = b'{"type": "urn:ietf:params:acme:error:malformed", "detail": "no such thing"}'
+    session, client = session_with({url: (404, page)})
+    with caplog.at_level(logging.INFO), pytest.raises(AcmeError, match="status 404") as caught:
+        session.get(url)
+    assert "intranet" not in str(caught.value)
+    (record,) = (each for each in caplog.records if "intranet" in each.getMessage())
+    assert vars(record).items() >= FOR_ADMIN.items()
+    client.answers[url] = (404, problem)
+    with pytest.raises(AcmeError, match="malformed: no such thing"):
+        session.get(url)

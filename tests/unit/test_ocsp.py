@@ -275,7 +275,7 @@ def test_algorithm_for_another_kind_of_key_is_refused(
     leaf = issue(ca)
     response = Response([Single(leaf.certificate, ca)], ca, right)
     assert verify(response, issuer=ca, leaf=leaf).kind == "good"
-    with pytest.raises(ResponseInvalid, match="signature is wrong"):
+    with pytest.raises(ResponseInvalid):
         verify(response.but(algorithm=named), issuer=ca, leaf=leaf)
 
 

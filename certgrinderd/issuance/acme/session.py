@@ -16,6 +16,7 @@ from certgrinderd.issuance.acme import jws
 from certgrinderd.issuance.acme.connection import Answer, Client
 from certgrinderd.system import http
 from certgrinderd.system.deadline import Deadline
+from certgrinderd.system.log import FOR_ADMIN
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class Session:
         self._client = client
         self._nonces: deque[str] = deque(maxlen=64)
         self._directory: Mapping[str, Any] | None = None
+        self._origins = {_origin(directory_url)}
         self._lock = threading.Lock()
 
     @property
@@ -67,6 +69,7 @@ class Session:
                 found = json_object(self.get(self.directory_url), self.directory_url)
                 if not isinstance(found.get("newOrder"), str):
                     raise AcmeError(f"{self.directory_url} is not the directory of an ACME server")
+                self._origins |= {_origin(url) for url in found.values() if isinstance(url, str)}
                 self._directory = found
             return self._directory
 
@@ -156,6 +159,11 @@ class Session:
         self.deadline.pause(pause)
 
     def _once(self, method: str, url: str, payload: object, *, by_key: bool) -> Answer:
+        if _origin(url) not in self._origins - {""}:
+            # It could lead to a server inside our network.
+            raise AcmeError(
+                f"the ACME server refers to {url[:200]!r}, a host that its directory does not name"
+            )
         if method != "POST":
             answer = self._client.request(method, url, deadline=self.deadline)
         else:
@@ -186,6 +194,15 @@ class Session:
         if not nonce:
             raise http.Failed(f"no nonce came (HTTP status {answer.status})")
         return nonce
+
+
+def _origin(url: str) -> str:
+    """The scheme, host and port of a URL (RFC 6454); empty for one that can't be used."""
+    try:
+        place = http.parse_url(url)
+    except http.Invalid:
+        return ""
+    return f"{'https' if place.secure else 'http'}://{place.authority}"
 
 
 def json_object(answer: Answer, url: str) -> dict[str, Any]:
@@ -227,8 +244,8 @@ def retry_after(answer: Answer) -> float | None:
 def _problem(answer: Answer, url: str) -> AcmeError:
     found = _json_object(answer.body)
     if found is None or not isinstance(found.get("type", ""), str):
-        text = answer.body[:200].decode("utf-8", "replace").strip()
-        return AcmeError(f"the ACME server answers {url} with status {answer.status}: {text!r}")
+        logger.info("the body of that answer: %r", answer.body[:200], extra=FOR_ADMIN)
+        return AcmeError(f"the ACME server answers {url} with status {answer.status}")
     return AcmeError(f"the ACME server says {problem_text(found)}", kind=_kind(found))
 
 
