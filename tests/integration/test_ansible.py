@@ -442,7 +442,7 @@ def test_second_run_changes_nothing(made: World, newer: Path) -> None:
     run = succeeded(made.converge(upgraded, words="--check --diff"))
     assert run.changed(made.first.host) == [
         "Install this version",
-        "Keep the version before",
+        "Keep the previous version",
         "Switch to this version",
     ]
     assert made.first.host.check(target) == before
@@ -455,7 +455,7 @@ def test_client_comes_and_goes(made: World) -> None:
     mail = client("mail", made.mail, ["mail.example.test"])
     made.named.delegate("mail.example.test")
     run = succeeded(made.clients(www, mail))
-    expected = ["Write the names of all clients for the ACME side", "Write the keys of all clients"]
+    expected = ["Write the domainsets file of the ACME side", "Write the keys of all clients"]
     assert run.changed(first.host) == expected
     first.certificate(made.mail, "mail.example.test")
     succeeded(made.clients({**www, "state": "absent"}, mail))

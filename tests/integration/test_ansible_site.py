@@ -250,7 +250,7 @@ def test_check_of_an_empty_client_changes_nothing(site: Site) -> None:
     run = site.run("--check", playbook="client.yml", by=DEBIAN)
     assert run.returncode == 0, run.output
     changed = run.changed(site.web)
-    assert {"Make the user", "Make the key that it logs in with"} <= set(changed)
+    assert {"Create the user", "Create the SSH key"} <= set(changed)
     assert "Install certgrinder" in changed
     words = ["sh", "-c", "ls -d /etc/certgrinder* /var/lib/certgrinder* /usr/local/lib/*"]
     assert "certgrinder" not in site.web.run(words).stdout.decode()

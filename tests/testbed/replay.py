@@ -68,7 +68,14 @@ def _run_all(folder: Path) -> None:
 
     # Loaded here, so that no child has to.
     for name in (
-        *("certgrinderd", "policy", "sources", "issuance.attempts", "pki.csr", "pki.describe"),
+        *(
+            "certgrinderd",
+            "policy",
+            "settings.sources",
+            "issuance.attempts",
+            "pki.csr",
+            "pki.describe",
+        ),
         *("system.files", "system.log", "system.session"),
     ):
         importlib.import_module(f"certgrinderd.{name}")
