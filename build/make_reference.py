@@ -4,8 +4,8 @@ Run it from the repository's root after a change to options, commands, errors or
 
     .venv/bin/python build/make_reference.py
 
-What people wrote by hand stands in build/certgrinderd.conf.in and build/certgrinderd.8.in. A line
-there that is `@NAME@` and nothing else is replaced by what is made from a table.
+What people wrote by hand stands in build/*.in: a line there that is `@NAME@` and nothing else is
+replaced by what is made from a table.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from build import completion
+from build import completion, reference_pages
 from certgrinderd.commandline.commands import COMMANDS, Argument, Command
 from certgrinderd.errors import CertgrinderdError
 from certgrinderd.settings.kinds import Value
@@ -48,9 +48,26 @@ def man_page() -> str:
     return _filled("certgrinderd.8.in", parts)
 
 
+def options_page() -> str:
+    """Return the documentation's page about options, in Markdown."""
+    return _filled("options.md.in", {"OPTIONS": reference_pages.options()})
+
+
+def commands_page() -> str:
+    """Return the documentation's page about commands, in Markdown."""
+    parts = {
+        "CLIENTS": reference_pages.commands(for_clients=True),
+        "ADMIN": reference_pages.commands(for_clients=False),
+        "EXIT_STATUS": reference_pages.exit_statuses(),
+    }
+    return _filled("commands.md.in", parts)
+
+
 FILES: Mapping[Path, Callable[[], str]] = {
     CONF_DIST: conf_dist,
     MAN_PAGE: man_page,
+    ROOT / "docs/options.md": options_page,
+    ROOT / "docs/commands.md": commands_page,
     ROOT / "contrib/completion/certgrinderd.bash": completion.bash,
     ROOT / "contrib/completion/_certgrinderd": completion.zsh,
 }

@@ -22,7 +22,12 @@ from packaging.utils import canonicalize_name
 from build.make_pyz import require_modules
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCKS = ("build/requirements.txt", "build/tools.txt", "tests/requirements.txt")
+LOCKS = (
+    "build/requirements.txt",
+    "build/tools.txt",
+    "docs/requirements.txt",
+    "tests/requirements.txt",
+)
 
 
 def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[bytes]:

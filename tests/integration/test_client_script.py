@@ -26,7 +26,7 @@ from tests.testbed.server import find_program, wait_until
 from tests.testbed.service import Service
 from tests.testbed.sshd import Client, Sshd
 
-README = (SCRIPT.parents[1] / "README.md").read_text(encoding="utf-8")
+CLIENTS = (SCRIPT.parents[1] / "docs/clients.md").read_text(encoding="utf-8")
 NAME = "www.script.example.test"
 
 
@@ -698,7 +698,7 @@ def test_wrong_words(shell: tuple[str, str], tmp_path: Path, words: list[str], r
 
 def test_crontab_of_the_readme(tmp_path: Path) -> None:
     """Its words are right: of two more, it is the wrong one that is refused."""
-    (line,) = re.findall(r"^\d+ .* root  \S+/(certgrinder\.sh .*)$", README, re.MULTILINE)
+    (line,) = re.findall(r"^\d+ .* root  \S+/(certgrinder\.sh .*)$", CLIENTS, re.MULTILINE)
     words = [word.replace("/etc/ssl", str(tmp_path)) for word in shlex.split(line)[1:]]
     done = subprocess.run(
         ["sh", str(SCRIPT), *words, "--days", "no"], capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""The web server snippets of README.md, in nginx, Apache and Caddy as they are."""
+"""The web server snippets of docs/challenges.md, in nginx, Apache and Caddy as they are."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VALIDATION = f"{TOKEN}.nP1qzpXGymHBrUEepNY9HCsQk7K8KhOypzEt62jcerQ"
 
 def snippets(language: str) -> tuple[str, str]:
     """The two blocks in a language: the site that serves challenges, and the redirect to it."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/challenges.md").read_text(encoding="utf-8")
     site, redirect = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     return site, redirect
 

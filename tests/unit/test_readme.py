@@ -1,4 +1,7 @@
-"""README.md agrees with the program: its snippets are accepted, its log lines and links exist."""
+"""README.md and the pages that go on from it agree with the program.
+
+Their snippets are accepted, their log lines and links exist.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +25,24 @@ from certgrinderd.setup.clients.show import show_authorized_keys
 from certgrinderd.setup.install import layout
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+TROUBLESHOOTING = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
+README = "\n".join(
+    [
+        *(
+            (ROOT / name).read_text(encoding="utf-8")
+            for name in ("README.md", "docs/challenges.md")
+        ),
+        *(
+            (ROOT / "docs" / name).read_text(encoding="utf-8")
+            for name in ("clients.md", "day-two.md")
+        ),
+        TROUBLESHOOTING,
+    ]
+)
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 
 # Tables of log lines that other programs write.
-FOREIGN = ("What other programs say:", "What the CA says, after `the CA refuses:`")
+FOREIGN = ("What other programs say:", "After `the CA refuses:`")
 
 
 FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
@@ -113,7 +129,7 @@ def test_key_line_is_what_the_command_prints(tmp_path: Path, form: bool) -> None
     line = key_lines()[form]
     key_file = tmp_path / "www.pub"
     key_file.write_text(line[line.index("ssh-ed25519 ") :], encoding="utf-8")
-    (words,) = [words for words in admin_words() if words[2:4] == ["show", "authorized-keys"]]
+    words = next(words for words in admin_words() if words[2:4] == ["show", "authorized-keys"])
     parsed = parser.parse_admin([*words, *(["--environment", "--pass-words"] if form else [])])
     given = {**parsed.arguments, "program": "/usr/local/bin/certgrinderd.pyz", "file": key_file}
     configuration = sources.merge(sources.Source("command line", parsed.values))
@@ -187,6 +203,7 @@ def test_options_and_commands_exist() -> None:
     """What stands in backquotes as an option of the configuration file is one."""
     named = set(re.findall(r"`([a-z]+(?:-[a-z]+)+)(?::[^`]*)?`", README))
     known = set(OPTIONS) | {"-".join(command.words) for command in COMMANDS}
+    known |= {"certgrinderd-acme", "tsig-keygen"}  # a user and a program
     assert {"acme-zone", "web-root", "client-acme-servers"} <= named
     assert named <= known, sorted(named - known)
 
@@ -196,11 +213,8 @@ def test_options_and_commands_exist() -> None:
 
 def log_lines() -> list[str]:
     """The first column of the tables of log lines that certgrinderd and its hooks write."""
-    _, _, part = README.partition("\n## Troubleshooting\n")
     lines = []
-    for table in re.finditer(
-        r"^(.*:`?)\n\n((?:\|.*\n)+)", part.partition("\n## ")[0], re.MULTILINE
-    ):
+    for table in re.finditer(r"^(.*:`?)\n\n((?:\|.*\n)+)", TROUBLESHOOTING, re.MULTILINE):
         if table[1] not in FOREIGN:
             for row in table[2].splitlines()[2:]:
                 lines += re.findall(r"`([^`]+)`", row.split(" | ")[0])
