@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from certgrinderd.errors import ConfigurationError, IssuanceError
+from certgrinderd.errors import ConfigurationError, IssuanceError, UsageError
 from certgrinderd.issuance.acme.store import own_folder
 from certgrinderd.issuance.hooks import Challenge, environment, hook_command
 from certgrinderd.onefile import identity
@@ -291,6 +291,7 @@ def run_own(settings: Settings, words: Sequence[str]) -> str | int | None:
 
     Raises:
         IssuanceError: It failed.
+        UsageError: It asked a question, and nobody is there to answer.
         ConfigurationError: Its folders are another user's, and we are root.
     """
     from acme.errors import Error as AcmeLibraryError
@@ -315,3 +316,8 @@ def run_own(settings: Settings, words: Sequence[str]) -> str | int | None:
         return main([subcommand, *options, *rest])
     except (AcmeLibraryError, CertbotError, RequestException) as error:
         raise IssuanceError(f"Certbot: {error}") from error
+    except EOFError as error:
+        raise UsageError(
+            "Certbot asked a question, and standard input has no answer: run it in a terminal, or "
+            "add -n; what it did before the question stays done"
+        ) from error
