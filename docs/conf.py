@@ -43,6 +43,7 @@ autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 autodoc_type_aliases = {"CertificatePublicKeyTypes": "CertificatePublicKeyTypes"}
 napoleon_use_ivar = True
+nitpicky = True
 # Types of other projects, and our own that only our own code needs.
 nitpick_ignore_regex = [
     ("py:class", r"(collections\.abc|cryptography|hashes|x509)\..*"),
