@@ -35,7 +35,7 @@ def git(root: Path, *words: str) -> None:
 
 def make_key(path: Path) -> str:
     """Make a key to sign with; return its line for allowed_signers."""
-    words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path]
+    words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)]
     subprocess.run(words, check=True)
     public = path.with_suffix(".pub").read_text(encoding="ascii")
     return f'{release.PRINCIPAL} namespaces="{release.NAMESPACE}" {public}'
@@ -80,7 +80,7 @@ def prepared(root: Path) -> Path:
 
 def verified(folder: Path, name: str, signers: Path) -> bool:
     """Check a file by the command of docs/releasing.md."""
-    words = ["ssh-keygen", "-Y", "verify", "-f", signers, "-I", "certgrinderd-release"]
+    words = ["ssh-keygen", "-Y", "verify", "-f", str(signers), "-I", "certgrinderd-release"]
     with (folder / name).open("rb") as content:
         done = subprocess.run(
             [*words, "-n", "certgrinderd", "-s", folder / f"{name}.sig"],
