@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from datetime import datetime, timezone
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -85,6 +86,9 @@ def _by_ourselves(
     request: Request, requested: RequestedNames, settings: Settings
 ) -> tuple[bytes, str]:
     """Ask the CA, and the other one if the first can't answer now."""
+    # The built-in client does without, but a path that is wrong should not wait for Certbot.
+    if settings.temp_dir is not None and not Path(settings.temp_dir).is_dir():
+        raise ConfigurationError(f"temp-dir: there is no folder {settings.temp_dir}")
     possible = possible_challenges(requested, settings)
     fallback = _fallback(settings)
     try:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
-from certgrinderd.errors import IssuanceError
-from certgrinderd.issuance.attempts import _possible
+from certgrinderd.errors import ConfigurationError, IssuanceError
+from certgrinderd.issuance import engines
+from certgrinderd.issuance.attempts import _possible, obtain
 from certgrinderd.issuance.hooks import Challenge
+from certgrinderd.pki.csr import requested_names
 from certgrinderd.pki.names import Identifier, RequestedNames
+from certgrinderd.settings.table import Settings
+from tests.testbed.csr import make_csr
 
 BOTH = [Challenge.DNS_01, Challenge.HTTP_01]
 
@@ -50,3 +59,21 @@ def test_wildcard_is_left_to_dns_01() -> None:
         possible("*.a.example", zone="z.example", enabled=[Challenge.HTTP_01])
     with pytest.raises(IssuanceError, match="is too long for DNS-01"):
         possible(f"*.{name_of(238)}", zone="z.example")
+
+
+def test_temp_dir_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is an error also for the built-in client, which puts nothing into it."""
+
+    @contextlib.contextmanager
+    def opened(_: Settings) -> Iterator[engines.Engine]:
+        raise IssuanceError("the CA was asked")
+        yield
+
+    monkeypatch.setattr(engines, "opened", opened)
+    csr = make_csr(["a.example"]).csr
+    settings = Settings(certbot_command="builtin", acme_zone="z.example", temp_dir=str(tmp_path))
+    with pytest.raises(IssuanceError, match="the CA was asked"):
+        obtain(csr, requested_names(csr), settings)
+    missing = dataclasses.replace(settings, temp_dir=str(tmp_path / "missing"))
+    with pytest.raises(ConfigurationError, match="temp-dir: there is no folder"):
+        obtain(csr, requested_names(csr), missing)
