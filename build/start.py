@@ -117,12 +117,17 @@ def is_unpacked(entry: str) -> bool:
         return False
     try:
         fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        # It is being removed. But any user can lock what root prepared for all, to stop the others.
+        if os.fstat(held).st_uid != 0 or os.geteuid() == 0:
+            return False
+    except OSError:
+        pass  # no locks on this file system
+    try:
         # It may have been removed between the two steps.
         return os.path.samestat(os.fstat(held), os.lstat(entry))
-    except BlockingIOError:
-        return False
     except OSError:
-        return os.path.isdir(entry)  # no locks on this file system
+        return False
 
 
 def unpack(path: str, folder: str, name: str) -> None:

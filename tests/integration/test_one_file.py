@@ -164,6 +164,20 @@ def test_prepared_cache_serves_all_and_is_written_by_none(fresh: Host) -> None:
     assert not re.search(r" \d?\d[2367]\d root| \d?\d\d[2367] root", before)
 
 
+def test_no_user_can_lock_the_others_out_of_a_prepared_cache(fresh: Host) -> None:
+    """Anybody can lock a folder that they can read: it stops nobody from running what root made."""
+    (entry,) = fresh.check([PYZ, "cache", "--prepare"]).split()
+    hold = ["flock", "-x", entry, "sh", "-c", "echo; cat"]
+    fresh.add_user("mallory")
+    with fresh.popen(hold, user="mallory") as holding:
+        assert holding.stdout
+        assert holding.stdout.readline() == b"\n"
+        assert fresh.run(["flock", "-n", "-s", entry, "true"]).returncode == 1
+        for user in ("alice", None):
+            assert_pong(fresh.run([PYZ, "ping"], user=user))
+        holding.communicate(timeout=30)
+
+
 def test_old_builds_go_when_nobody_runs_them(fresh: Host) -> None:
     """`cache --clean` takes other builds away, but none that a process runs from."""
     assert_pong(fresh.run([PYZ, "ping"]))
