@@ -178,7 +178,11 @@ def _run_installation(parsed: parser.Parsed) -> None:
     if parsed.command == ("install",):
         with_sshd, with_sudo = given["sshd"], given["sudo"]
         lines = command.install(
-            yes=given["yes"], with_sshd=with_sshd, with_sudo=with_sudo, rule=_installed_rule
+            yes=given["yes"],
+            with_sshd=with_sshd,
+            with_sudo=with_sudo,
+            rule=_installed_rule,
+            allowed_signers=given["allowed_signers"],
         )
     for line in lines:
         _write(f"{line}\n")

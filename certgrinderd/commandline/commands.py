@@ -282,6 +282,14 @@ COMMANDS = (
                 help="Also write the sudo rule, if the configuration needs one, instead of "
                 "showing it.",
             ),
+            _argument(
+                "--allowed-signers",
+                metavar="FILE",
+                help="Refuse to install this program unless the file beside it whose name ends "
+                "with .sig is its signature by a key in FILE (see ALLOWED SIGNERS in "
+                "ssh-keygen(1)). A program that somebody has changed can skip this: check it by "
+                "hand before its first start.",
+            ),
         ),
     ),
     Command(("ping",), 'Print "pong": the server can be reached.', client_may_run=True),

@@ -1,4 +1,4 @@
-"""Running programs of the system that an admin needs: useradd, sshd, sudo."""
+"""Running programs of the system that an admin needs: useradd, sshd, sudo, ssh-keygen."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ def find(name: str) -> str | None:
     return shutil.which(name, path=_PATH)
 
 
-def run(command: Sequence[str]) -> list[str]:
+def run(command: Sequence[str], *, stdin: bytes = b"") -> list[str]:
     """Run a program to its end.
 
     Args:
         command: The name of a program of the system, and its arguments.
+        stdin: What it can read on standard input.
 
     Returns:
         The lines that it prints.
@@ -44,6 +45,7 @@ def run(command: Sequence[str]) -> list[str]:
             on_line=lines.append,
             on_error_line=errors.append,
             umask=0o022,
+            stdin=stdin,
         )
     except IssuanceError as error:
         said = "; ".join((*errors, *lines)[:5])

@@ -120,6 +120,40 @@ def test_dry_run_tells_and_changes_nothing(fresh: Machine) -> None:
     assert listing(fresh.host) == fresh.fresh
 
 
+def test_program_without_the_signature_of_a_release_is_refused(fresh: Machine) -> None:
+    """With --allowed-signers, unless one of these keys has signed this very file for this use."""
+    signers, signature = "/root/allowed_signers", f"{COPY}.sig"
+    words = ("install", "--allowed-signers", signers, "--yes")
+    script = f"""cd /root; rm -f key other {signature} {COPY}.changed
+        ssh-keygen -q -t ed25519 -N '' -f key; ssh-keygen -q -t ed25519 -N '' -f other
+        printf 'certgrinderd-release namespaces="certgrinderd" ' | cat - key.pub >{signers}"""
+    fresh.host.check(["sh", "-ec", script])
+
+    def sign(key: str, *, namespace: str = "certgrinderd", path: str = COPY) -> None:
+        sign = ["ssh-keygen", "-q", "-Y", "sign", "-f", f"/root/{key}", "-n", namespace, path]
+        fresh.host.check(["rm", "-f", f"{path}.sig"])
+        fresh.host.check(sign)
+
+    assert f"the signature: there is no file {signature}" in fresh.refuses(*words)
+    sign("other")
+    assert f"{COPY} is not signed by a key in {signers}" in fresh.refuses(*words)
+    sign("key", namespace="git")
+    assert "is not signed" in fresh.refuses(*words)
+    fresh.host.check(["sh", "-c", f"echo >>/root/changed; cat {COPY} >>/root/changed"])
+    sign("key", path="/root/changed")
+    fresh.host.check(["mv", "/root/changed.sig", signature])
+    assert "is not signed" in fresh.refuses(*words)
+    assert "--allowed-signers: there is no file /root/none" in fresh.refuses(
+        "install", "--allowed-signers", "/root/none"
+    )
+    assert listing(fresh.host) == fresh.fresh
+
+    sign("key")
+    assert "would write" in "\n".join(fresh.says(*words[:-1]))
+    fresh.says(*words)
+    assert fresh.exists(layout.PROGRAM)
+
+
 def test_there_and_back(fresh: Machine) -> None:
     """Installed, once more with nothing to do, and taken back to the last file and user."""
     told = [line.removeprefix("would ") for line in fresh.says("install", "--sshd")]

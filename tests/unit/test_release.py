@@ -11,6 +11,7 @@ import pytest
 
 from build import release
 from certgrinderd import __version__
+from certgrinderd.setup.install import signature
 
 ROOT = Path(__file__).resolve().parents[2]
 DAY = dt.date(2026, 12, 24)
@@ -30,7 +31,7 @@ echo "{{}}" >dist/certgrinderd-$2.pyz.cdx.json
 def git(root: Path, *words: str) -> None:
     """Run git, as somebody who has a name and signs nothing."""
     settings = ("-c", "user.name=a", "-c", "user.email=a@example.test", "-c", "tag.gpgSign=false")
-    subprocess.run(["git", "-C", root, *settings, *words], check=True, capture_output=True)
+    subprocess.run(["git", "-C", str(root), *settings, *words], check=True, capture_output=True)
 
 
 def make_key(path: Path) -> str:
@@ -83,7 +84,7 @@ def verified(folder: Path, name: str, signers: Path) -> bool:
     words = ["ssh-keygen", "-Y", "verify", "-f", str(signers), "-I", "certgrinderd-release"]
     with (folder / name).open("rb") as content:
         done = subprocess.run(
-            [*words, "-n", "certgrinderd", "-s", folder / f"{name}.sig"],
+            [*words, "-n", "certgrinderd", "-s", str(folder / f"{name}.sig")],
             stdin=content,
             capture_output=True,
             check=False,
@@ -216,6 +217,12 @@ def test_changelog_has_to_have_something(changelog: str, reason: str) -> None:
     """Something new, and not under this version yet."""
     with pytest.raises(release.ReleaseError, match=reason):
         release.released(changelog, version="1.0.0", day=DAY)
+
+
+def test_installation_looks_for_what_is_signed() -> None:
+    """`install --allowed-signers` asks for the words that a release is signed with."""
+    signed = (release.PRINCIPAL, release.NAMESPACE)
+    assert signed == (signature.PRINCIPAL, signature.NAMESPACE)
 
 
 def test_this_checkout_can_be_prepared() -> None:

@@ -9,14 +9,19 @@ from pathlib import Path
 
 from certgrinderd.errors import ConfigurationError, UsageError
 from certgrinderd.onefile import identity
-from certgrinderd.setup.install import guards, host, layout, model, plan, report, steps
+from certgrinderd.setup.install import guards, host, layout, model, plan, report, signature, steps
 from certgrinderd.setup.install.layout import File
 
 _LARGEST_PROGRAM = 64 * 1024 * 1024
 
 
 def install(
-    *, yes: bool, with_sshd: bool, with_sudo: bool, rule: Callable[[], str]
+    *,
+    yes: bool,
+    with_sshd: bool,
+    with_sudo: bool,
+    rule: Callable[[], str],
+    allowed_signers: str | None = None,
 ) -> Iterator[str]:
     """Set this machine up as a server.
 
@@ -26,16 +31,19 @@ def install(
         with_sudo: The same for the rule for sudo.
         rule: Makes that rule for the installed program and its configuration; ConfigurationError
             or UsageError when none is needed or none can be made.
+        allowed_signers: The file with the keys of which one must have signed this program; None
+            asks for no signature.
 
     Yields:
         Lines of output; the line about a step comes when the step is done.
 
     Raises:
         UsageError: This is not certgrinderd.pyz, or the user is not root.
+        ConfigurationError: The program is not signed as it has to be.
         ConfigurationError, Temporary: A step failed. The steps before it were listed, and a second
             run continues from there.
     """
-    unpacked, files = _require_fit("install", yes=yes)
+    unpacked, files = _require_fit("install", yes=yes, allowed_signers=allowed_signers)
     planned, there = _plan(layout.folders(), files, unpacked)
     yield from _run(planned, unpacked, yes=yes)
     yield from report.differences(planned, files)
@@ -99,7 +107,9 @@ def uninstall(*, yes: bool) -> Iterator[str]:
     yield from last
 
 
-def _require_fit(command: str, *, yes: bool) -> tuple[Path, tuple[File, ...]]:
+def _require_fit(
+    command: str, *, yes: bool, allowed_signers: str | None = None
+) -> tuple[Path, tuple[File, ...]]:
     """Return where this program is unpacked, and the files of an installation."""
     unpacked = identity.require_unpacked()
     if yes and os.geteuid() != 0:
@@ -111,6 +121,8 @@ def _require_fit(command: str, *, yes: bool) -> tuple[Path, tuple[File, ...]]:
         raise UsageError(f"cannot read {program}: {error.strerror}") from error
     if not identity.is_build_in(data, unpacked):
         raise UsageError(f"{program} is not the certgrinderd.pyz that runs: start it anew")
+    if allowed_signers is not None:
+        signature.require_signed(program, data, allowed_signers=allowed_signers)
     here = Path(__file__).parent
     places = [*here.parents[1].glob("hooks/*.sh"), *here.glob("files/*")]
     return unpacked, layout.files({place.name: place.read_bytes() for place in places}, data)
