@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -284,6 +285,31 @@ def test_check_mode_on_an_empty_host(world: World, names: list[str]) -> None:
         assert f"Write the {sshd}" in changed
     assert "Write the site" in run.changed(last.host)
     assert [server.listing() for server in servers] == before
+
+
+def test_program_without_the_signature_of_a_release_is_refused(world: World, pyz: Path) -> None:
+    """By ssh-keygen on the controller, before the server gets anything of it."""
+    folder = world.folder / "release"
+    folder.mkdir()
+    program = shutil.copy(pyz, folder / "certgrinderd.pyz")
+    script = """ssh-keygen -q -t ed25519 -N '' -f key && ssh-keygen -q -t ed25519 -N '' -f other
+        printf 'certgrinderd-release namespaces="certgrinderd" ' | cat - key.pub >allowed_signers"""
+    subprocess.run(["sh", "-ec", script], cwd=folder, check=True)
+    sign = ["ssh-keygen", "-q", "-Y", "sign", "-n", "certgrinderd", "-f"]
+    more = {
+        "certgrinderd_program_file": str(program),
+        "certgrinderd_allowed_signers": str(folder / "allowed_signers"),
+    }
+    server = Server(world.first.host, {**world.first.variables, **more})
+    before = server.listing()
+    subprocess.run([*sign, folder / "other", program], check=True)
+    run = world.converge(server, words="--check")
+    assert run.returncode != 0
+    assert "Could not verify signature" in run.output
+    assert server.listing() == before
+    Path(f"{program}.sig").unlink()
+    subprocess.run([*sign, folder / "key", program], check=True)
+    succeeded(world.converge(server, words="--check"))
 
 
 @pytest.fixture(scope="module")
