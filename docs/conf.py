@@ -54,6 +54,7 @@ nitpick_ignore_regex = [
 html_theme = "furo"
 html_title = f"certgrinderd {release}"
 html_copy_source = False
+html_show_copyright = False
 html_show_sphinx = False
 
 

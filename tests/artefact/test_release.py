@@ -60,7 +60,7 @@ git commit -q -m 'Add the key of releases'
     assert "dist/release-1.0.0" in typed(checkout, commands(PAGE, "release make"), home)
 
     release = checkout / "dist/release-1.0.0"
-    # The key from the clone, and not from beside the program.
+    # The key comes from the clone.
     (release / "allowed_signers").write_bytes((checkout / "build/allowed_signers").read_bytes())
     good = 'Good "certgrinderd" signature for certgrinderd-release'
     assert good in typed(release, commands(PAGE, r"-s certgrinderd-linux"), home)

@@ -102,7 +102,7 @@ def test_files_of_a_release(root: Path, key: Path, capsys: pytest.CaptureFixture
     lists = {f"{name}.cdx.json" for name in signed}
     signed |= {"SHA256SUMS", "certgrinder.sh"}
     names = {path.name for path in folder.iterdir()}
-    assert names == {*signed, *lists, *(f"{name}.sig" for name in signed), "allowed_signers"}
+    assert names == {*signed, *lists, *(f"{name}.sig" for name in signed)}
     subprocess.run(
         ["sha256sum", "--check", "--strict", "SHA256SUMS"],
         cwd=folder,
