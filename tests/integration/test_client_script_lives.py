@@ -66,11 +66,11 @@ def orders(signer: Signer) -> list[int]:
 @pytest.mark.parametrize(
     ("days", "step", "used"),
     [
-        (1, 3 * _HOUR, 1 / 2),
+        pytest.param(1, 3 * _HOUR, 1 / 2, marks=pytest.mark.thorough),
         (6, _DAY, 1 / 2),
-        (10, _DAY, 2 / 3),
+        pytest.param(10, _DAY, 2 / 3, marks=pytest.mark.thorough),
         (45, 5 * _DAY, 2 / 3),
-        (90, 10 * _DAY, 2 / 3),
+        pytest.param(90, 10 * _DAY, 2 / 3, marks=pytest.mark.thorough),
     ],
 )
 def test_several_lives(signer: Signer, machine: Machine, days: int, step: int, used: float) -> None:
